@@ -1,0 +1,87 @@
+//! Time as the log writes it: UTC, milliseconds. The clock itself comes in as an argument.
+
+use std::fmt;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+/// A moment in UTC with millisecond precision, written `2026-02-28T17:40:08.910Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(i64);
+
+impl Moment {
+    /// From milliseconds since 1970-01-01T00:00:00Z; values outside the years 0001 to 9999 are
+    /// clamped to them, so that a broken clock never stops the log.
+    pub fn from_millis(millis: i64) -> Self {
+        const FIRST: i64 = -62_135_596_800_000;
+        const LAST: i64 = 253_402_300_799_999;
+        Self(millis.clamp(FIRST, LAST))
+    }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// Reads an RFC 3339 text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+        let text = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+            .ok()
+            .and_then(|moment| moment.format(form).ok())
+            .ok_or(fmt::Error)?;
+        f.write_str(&text)
+    }
+}
+
+impl serde::Serialize for Moment {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Moment {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        match Self::parse(&text) {
+            Some(moment) if moment.to_string() == text => Ok(moment),
+            _ => Err(serde::de::Error::custom(format!(
+                "{text:?} is not a UTC time with milliseconds like 2026-02-28T17:40:08.910Z"
+            ))),
+        }
+    }
+}
+
+/// Tells the time and gives random bytes: what pure code must be handed from outside.
+pub trait Clock: Sync {
+    /// The moment now.
+    fn now(&self) -> Moment;
+    /// Fresh random bytes.
+    fn random(&self) -> [u8; 16];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moment_prints_and_parses_milliseconds() {
+        let text = "2026-02-28T17:40:08.910Z";
+        assert_eq!(Moment::parse(text).map(|m| m.to_string()).as_deref(), Some(text));
+        assert_eq!(Moment::from_millis(-1).to_string(), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn moment_beyond_the_calendar_is_clamped_without_a_panic() {
+        assert_eq!(Moment::from_millis(i64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(Moment::from_millis(i64::MIN).to_string(), "0001-01-01T00:00:00.000Z");
+    }
+}
