@@ -234,7 +234,14 @@ fn tidy_no_source_file_is_too_long() {
 #[test]
 fn tidy_nothing_is_left_unfinished() {
     over_rust(unfinished);
-    over_rust(leftover_notes);
+    let mut found = Vec::new();
+    for path in repository_files() {
+        let ours = path.extension().is_none_or(|e| ["rs", "sh", "toml", "md"].iter().any(|o| e == *o));
+        if let (true, Ok(text)) = (ours, std::fs::read_to_string(&path)) {
+            found.extend(leftover_notes(&source::shown(&path), &text));
+        }
+    }
+    none(found);
 }
 
 #[test]
