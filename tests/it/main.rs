@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod layers;
+mod merkle;
 mod source;
 mod tidy;
