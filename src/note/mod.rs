@@ -1,0 +1,15 @@
+//! Signed notes and the keys that sign them, as C2SP signed-note has them.
+//!
+//! A note is UTF-8 text that ends with a newline, an empty line, and one or more lines
+//! `— <key name> base64(key id || signature)`. The text is what is signed, byte for byte. A key is
+//! known by its name and id together; signatures by others are kept but say nothing.
+//!
+//! What a text is trusted for comes from the keys that the caller brings: nothing here finds a key.
+
+mod checkpoint;
+mod key;
+mod signed;
+
+pub use checkpoint::{CheckpointBody, CheckpointError};
+pub use key::{KeyError, KeyId, KeyName, SigningKey, VerifyingKey};
+pub use signed::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError, NoteSignature, SignedNote};
