@@ -2,4 +2,5 @@
 //!
 //! Layers import downwards only; `ARCHITECTURE.md` says what lives where and why.
 
+pub mod backend;
 pub mod base;
