@@ -123,3 +123,102 @@ pub fn read_holder(disk: &Disk, path: &str) -> String {
     let read = disk.open_file(path).ok().and_then(|file| file.read_at(&mut text, 0).ok()).unwrap_or(0);
     String::from_utf8_lossy(&text[..read]).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    const NOW: Duration = Duration::ZERO;
+
+    #[test]
+    fn lock_held_by_another_thread_is_refused_and_names_the_holder() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).unwrap();
+        let first = FileLock::acquire(&disk, "lock", "pid 1 (a)\n\u{1b}[31m", NOW).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(FileLock::try_acquire(&disk, "lock", "b").unwrap().is_none());
+                let wait = Duration::from_millis(30);
+                let error = FileLock::acquire(&disk, "lock", "b", wait).unwrap_err();
+                let text = error.to_string();
+                assert!(text.contains("pid 1 (a)\\n\\u{1b}"), "{text}");
+                assert!(matches!(error, LockError::Held { waited, .. } if waited >= wait));
+            });
+        });
+        drop(first);
+        FileLock::acquire(&disk, "lock", "c", NOW).unwrap();
+        assert_eq!(read_holder(&disk, "lock"), "c");
+    }
+
+    #[test]
+    fn lock_released_while_waiting_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).unwrap();
+        let first = FileLock::acquire(&disk, "lock", "a", NOW).unwrap();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| FileLock::acquire(&disk, "lock", "b", Duration::from_secs(20)));
+            std::thread::sleep(Duration::from_millis(20));
+            drop(first);
+            assert!(waiter.join().unwrap().is_ok());
+        });
+    }
+
+    #[test]
+    fn lock_on_a_file_removed_since_locks_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).unwrap();
+        let old = FileLock::acquire(&disk, "lock", "a", NOW).unwrap();
+        assert!(old.still_named().unwrap());
+        disk.unlink("lock").unwrap();
+        assert!(!old.still_named().unwrap());
+        let new = FileLock::acquire(&disk, "lock", "b", NOW).unwrap();
+        assert!(new.still_named().unwrap());
+        assert!(FileLock::try_acquire(&disk, "lock", "c").unwrap().is_none());
+    }
+
+    #[test]
+    fn lock_is_not_inherited_by_a_child() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).unwrap();
+        let lock = FileLock::acquire(&disk, "lock", "a", NOW).unwrap();
+        let mut child = Command::new("sleep").arg("30").spawn().unwrap();
+        drop(lock);
+        assert!(FileLock::try_acquire(&disk, "lock", "b").unwrap().is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Run by the test below as another process: takes the lock and waits to be killed.
+    #[test]
+    #[ignore = "run by lock_of_a_killed_process_is_free in a process of its own"]
+    fn child_holding_a_lock() {
+        let root = std::env::var_os("LOCK_TEST_ROOT").expect("set by the parent");
+        let disk = Disk::open(root.as_ref()).unwrap();
+        let _lock = FileLock::acquire(&disk, "lock", "pid 7 (child)", NOW).unwrap();
+        disk.write_new("ready", b"", 0o644).unwrap();
+        std::thread::sleep(Duration::from_secs(60));
+    }
+
+    #[test]
+    fn lock_of_a_killed_process_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "backend::lock::tests::child_holding_a_lock", "--ignored"])
+            .env("LOCK_TEST_ROOT", folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        while disk.stat("ready").unwrap().is_none() {
+            assert!(start.elapsed() < Duration::from_secs(50), "the child never got the lock");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let error = FileLock::acquire(&disk, "lock", "me", Duration::from_millis(20)).unwrap_err();
+        assert!(matches!(&error, LockError::Held { holder, .. } if holder == "pid 7 (child)"), "{error}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        FileLock::acquire(&disk, "lock", "me", Duration::from_secs(5)).unwrap();
+    }
+}

@@ -6,3 +6,6 @@
 
 pub mod durable;
 pub mod lock;
+pub mod segment;
+#[cfg(test)]
+mod testing;

@@ -69,6 +69,8 @@ impl Resolver {
         mode: Mode,
     ) -> Result<OwnedFd, Errno> {
         let flags = flags | OFlags::CLOEXEC;
+        // openat2 refuses a mode where nothing can be created (EINVAL).
+        let mode = if flags.contains(OFlags::CREATE) { mode } else { Mode::empty() };
         if !self.walk.load(Ordering::Relaxed) {
             let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
             loop {
