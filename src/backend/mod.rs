@@ -9,3 +9,4 @@ pub mod lock;
 pub mod segment;
 #[cfg(test)]
 mod testing;
+pub mod wal;

@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
+mod backend_process;
 mod layers;
 mod sigilzero;
 mod source;

@@ -3,7 +3,6 @@
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
 use std::sync::Mutex;
 
 use proptest::prelude::*;
@@ -365,41 +364,6 @@ fn filesystems_over_a_network_are_refused_by_name() {
     assert_eq!(disk.first_on_other_device(&["a", "missing"]).unwrap(), None);
     let top = Disk::open(Path::new("/")).unwrap();
     assert_eq!(top.first_on_other_device(&["proc"]).unwrap(), Some("proc"));
-}
-
-/// Run alone, in a process of its own, by the test below: the umask belongs to the whole process.
-#[test]
-#[ignore = "run by modes_are_exact_under_any_umask in a process of its own"]
-fn child_under_a_changing_umask() {
-    for umask in [0o000, 0o022, 0o077, 0o777] {
-        let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::open(folder.path()).unwrap();
-        rustix::process::umask(Mode::from_raw_mode(umask));
-        let mode = |path: &str| disk.stat(path).unwrap().unwrap().mode;
-        for wanted in [0o444, 0o600, 0o644, 0o755] {
-            let name = format!("{wanted:o}");
-            disk.write_new(&name, b"x", wanted).unwrap();
-            assert_eq!(mode(&name), wanted, "umask {umask:o}");
-            disk.replace_durably(&name, b"y", wanted).unwrap();
-            assert_eq!(mode(&name), wanted, "umask {umask:o}");
-        }
-        disk.mkdir("folder").unwrap();
-        assert_eq!(mode("folder"), 0o755 & !umask);
-        disk.append("appended").unwrap();
-        assert_eq!(mode("appended"), 0o644 & !umask);
-        rustix::process::umask(Mode::from_raw_mode(0o022));
-    }
-}
-
-#[test]
-fn modes_are_exact_under_any_umask() {
-    let child = "backend::durable::tests::child_under_a_changing_umask";
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", child, "--ignored"])
-        .output()
-        .expect("the test binary runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 #[test]
