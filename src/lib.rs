@@ -2,6 +2,7 @@
 //!
 //! Layers import downwards only; `ARCHITECTURE.md` says what lives where and why.
 
+pub mod backend;
 pub mod base;
 pub mod merkle;
 pub mod note;
