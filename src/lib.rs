@@ -3,3 +3,4 @@
 //! Layers import downwards only; `ARCHITECTURE.md` says what lives where and why.
 
 pub mod base;
+pub mod schema;

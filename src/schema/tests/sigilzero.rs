@@ -1,0 +1,1 @@
+//! The sigilzero pack on small manifests of our own.
