@@ -6,3 +6,4 @@ pub mod backend;
 pub mod base;
 pub mod merkle;
 pub mod note;
+pub mod schema;

@@ -19,6 +19,8 @@ pub enum New<'d> {
     Value(Json),
     /// The value of a node, with the spelling of its names and scalars.
     Copy(Node<'d>),
+    /// The same within new objects that have one member each, outermost name first.
+    Within(Vec<String>, Node<'d>),
 }
 
 impl From<Json> for New<'_> {
@@ -419,6 +421,7 @@ fn print_new(out: &mut String, new: &New<'_>, style: &Style, indent: print::Inde
     match new {
         New::Value(value) => print::json(out, value, style, indent),
         New::Copy(node) => print::node(out, node, style, indent),
+        New::Within(names, node) => print::within(out, names, node, style, indent),
     }
 }
 

@@ -132,6 +132,22 @@ pub(super) fn node(out: &mut String, value: &Node<'_>, style: &Style, indent: In
     });
 }
 
+/// Prints a value of a document within new objects of one member each.
+pub(super) fn within(
+    out: &mut String,
+    names: &[String],
+    value: &Node<'_>,
+    style: &Style,
+    indent: Indent<'_>,
+) {
+    let Some((name, rest)) = names.split_first() else { return node(out, value, style, indent) };
+    items(out, style, indent, ['{', '}'], std::iter::once(name), |out, name, indent| {
+        quote_into(out, name);
+        out.push_str(&style.colon);
+        within(out, rest, value, style, indent);
+    });
+}
+
 /// Prints a value without spaces or lines, members in the order given.
 pub fn print_compact(value: &Json) -> String {
     let mut out = String::new();

@@ -304,6 +304,8 @@ fn all_nodes<'d>(node: Node<'d>, out: &mut Vec<Node<'d>>) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn prop_scan_agrees_with_serde_json(text in any_json()) {
         let doc = scan(text.as_bytes()).expect("valid");

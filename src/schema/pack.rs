@@ -1,0 +1,467 @@
+//! A pack in memory: shapes, migrations, what is frozen and measured, read from its folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jsonschema::{PatternOptions, Validator};
+use serde_json::{Value, json};
+use toml::de::DeTable;
+
+use super::condition::Condition;
+use super::error::{PackError, PackErrorKind};
+use super::fact::FactSpec;
+use super::graph::Graph;
+use super::reader::{Placed, Source, Table};
+use super::step::Step;
+use crate::base::canonical;
+use crate::base::digest::Sha256;
+use crate::base::json::{self, Doc, Kind, Node, Pointer, PointerPattern};
+
+/// The description of one kind of document: its shapes, and the migrations between them.
+#[derive(Debug)]
+pub struct Pack {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) version_at: Option<Pointer>,
+    /// Labels that count as none, besides an absent one.
+    pub(super) unlabelled: Vec<Unlabelled>,
+    pub(super) head: String,
+    pub(super) order: Order,
+    pub(super) schemas: Vec<Schema>,
+    pub(super) shapes: Vec<Shape>,
+    pub(super) legacy: Vec<LegacyRule>,
+    pub(super) frozen: Vec<PointerPattern>,
+    pub(super) measured: Vec<PointerPattern>,
+    pub(super) history_at: Option<Pointer>,
+    pub(super) facts: Vec<FactSpec>,
+    pub(super) migrations: Vec<Migration>,
+    pub(super) graph: Graph,
+    pub(super) digest: Sha256,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Only the graph orders versions: an unknown label is unknown.
+    Graph,
+    /// Labels are semantic versions: an unknown one above all known is newer.
+    Semver,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unlabelled {
+    Null,
+    Empty,
+}
+
+#[derive(Debug)]
+pub(super) struct Schema {
+    pub file: String,
+    pub value: Value,
+    pub validator: Validator,
+    /// The schema's text without its formatting, as part of the pack's identity.
+    pub compact: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Shape {
+    pub version: String,
+    pub variant: Option<String>,
+    pub schema: usize,
+    pub when: Vec<Condition>,
+}
+
+impl Shape {
+    /// The version, and the variant after a slash.
+    pub fn name(&self) -> String {
+        match &self.variant {
+            Some(variant) => format!("{}/{variant}", self.version),
+            None => self.version.clone(),
+        }
+    }
+}
+
+/// A rule that tells the version of a document without a label.
+#[derive(Debug, Clone)]
+pub(super) struct LegacyRule {
+    pub rule: String,
+    pub version: String,
+    pub when: Vec<Condition>,
+}
+
+#[derive(Debug)]
+pub(super) struct Migration {
+    pub from: String,
+    pub to: String,
+    pub summary: String,
+    pub steps: Vec<Step>,
+    pub digest: Sha256,
+}
+
+impl Migration {
+    /// The places that the migration may change, besides the label.
+    pub fn declared(&self) -> Vec<PointerPattern> {
+        self.steps.iter().flat_map(Step::writes).collect()
+    }
+}
+
+/// The file of a pack that says everything but the schemas.
+pub const PACK_FILE: &str = "pack.toml";
+
+type Result<T> = std::result::Result<T, PackError>;
+
+impl Pack {
+    /// Reads a pack from the files of its folder, by their names within it.
+    ///
+    /// The first thing that is wrong is the error, with its file, line and column.
+    pub fn parse(files: &BTreeMap<String, Vec<u8>>) -> Result<Self> {
+        let fail = |kind| Err(PackError::at(PACK_FILE, "", 0, kind));
+        let Some(bytes) = files.get(PACK_FILE) else { return fail(PackErrorKind::MissingFile) };
+        let Ok(text) = std::str::from_utf8(bytes) else { return fail(PackErrorKind::NotUtf8) };
+        let source = Source { file: PACK_FILE, text };
+        let table = DeTable::parse(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            source.error(at, PackErrorKind::Toml { message: error.message().to_owned() })
+        })?;
+        Self::read(&Table::new(source, 0, table.get_ref()), files)
+    }
+
+    fn read(root: &Table<'_, '_>, files: &BTreeMap<String, Vec<u8>>) -> Result<Self> {
+        let top = root.need_table("pack")?;
+        let name = top.need_text("name")?.value;
+        let version = top.need_text("version")?.value;
+        // Read so that it may stand there; it says nothing to the engine.
+        top.text("summary")?;
+        let version_at = top.pointer("version_at")?;
+        let head = top.need_text("head")?;
+        let order = top.need_text("order")?;
+        let unlabelled = top.texts("unlabelled")?.into_iter().map(|text| match text.value.as_str() {
+            "null" => Ok(Unlabelled::Null),
+            "empty" => Ok(Unlabelled::Empty),
+            _ => Err(top.bad("unlabelled", &text, "labels that count as none are \"null\" and \"empty\"")),
+        });
+        let unlabelled = unlabelled.collect::<Result<_>>()?;
+        let order_kind = match order.value.as_str() {
+            "graph" => Order::Graph,
+            "semver" => Order::Semver,
+            _ => return Err(top.bad("order", &order, "orders are \"graph\" and \"semver\"")),
+        };
+        top.finish()?;
+
+        let mut schemas = Vec::new();
+        let shapes = read_shapes(root, files, &mut schemas)?;
+        if order_kind == Order::Semver {
+            for shape in &shapes {
+                if semver::Version::parse(&shape.version).is_err() {
+                    let kind = PackErrorKind::NotSemver { version: shape.version.clone() };
+                    return Err(root.source.error(order.at, kind));
+                }
+            }
+        }
+        let known = |name: &Placed<String>, versions_only: bool| {
+            let hit =
+                |shape: &Shape| shape.version == name.value || (!versions_only && shape.name() == name.value);
+            if shapes.iter().any(hit) {
+                return Ok(());
+            }
+            let known = shapes.iter().map(Shape::name).collect();
+            Err(root.source.error(name.at, PackErrorKind::UnknownShape { name: name.value.clone(), known }))
+        };
+        known(&head, true)?;
+
+        let mut legacy = Vec::new();
+        for table in root.tables("legacy")? {
+            let version = table.need_text("version")?;
+            known(&version, true)?;
+            legacy.push(LegacyRule {
+                rule: table.need_text("rule")?.value,
+                version: version.value,
+                when: Condition::read_all(&table.tables("when")?)?,
+            });
+            table.finish()?;
+        }
+        let (frozen, measured) = match root.table("fields")? {
+            None => Default::default(),
+            Some(table) => {
+                let both = (table.patterns("frozen")?, table.patterns("measured")?);
+                table.finish()?;
+                both
+            }
+        };
+        let history_at = match root.table("history")? {
+            None => None,
+            Some(table) => {
+                let at = table.need_pointer("at")?;
+                table.finish()?;
+                Some(at)
+            }
+        };
+        let facts = root.tables("fact")?.iter().map(FactSpec::read).collect::<Result<Vec<_>>>()?;
+        let mut pack = Self {
+            name,
+            version,
+            version_at,
+            unlabelled,
+            head: head.value.clone(),
+            order: order_kind,
+            schemas,
+            shapes: Vec::new(),
+            legacy,
+            frozen,
+            measured,
+            history_at,
+            facts,
+            migrations: Vec::new(),
+            graph: Graph::default(),
+            digest: Sha256::of(b""),
+        };
+        for table in root.tables("migration")? {
+            let (from, to) = (table.need_text("from")?, table.need_text("to")?);
+            known(&from, false)?;
+            known(&to, false)?;
+            pack.migrations.push(pack.read_migration(&table, from.value, to.value)?);
+            table.finish()?;
+        }
+        root.finish()?;
+        pack.graph = Graph::new(&shapes, &pack.migrations)
+            .map_err(|twice| root.error(PackErrorKind::Twice { what: "migration", name: twice }))?;
+        pack.shapes = shapes;
+        pack.digest = digest_of(&pack.compiled());
+        Ok(pack)
+    }
+
+    fn read_migration(&self, table: &Table<'_, '_>, from: String, to: String) -> Result<Migration> {
+        let summary = table.text("summary")?.map(|text| text.value).unwrap_or_default();
+        let mut steps = Vec::new();
+        for table in table.tables("step")? {
+            let step = Step::read(&table, &self.facts)?;
+            self.check_step(&table, &step)?;
+            steps.push(step);
+        }
+        let compiled = json!({
+            "from": from,
+            "to": to,
+            "steps": steps.iter().map(Step::compiled).collect::<Vec<_>>(),
+        });
+        Ok(Migration { from, to, summary, steps, digest: digest_of(&compiled) })
+    }
+
+    /// Refuses steps that could not but break what the pack promises elsewhere.
+    fn check_step(&self, table: &Table<'_, '_>, step: &Step) -> Result<()> {
+        for path in step.changes() {
+            if let Some(frozen) = self.frozen.iter().find(|frozen| frozen.touches(&path)) {
+                let kind = PackErrorKind::Frozen { path: path.to_string(), frozen: frozen.to_string() };
+                return Err(table.error(kind));
+            }
+        }
+        if let Some(path) = step.invents() {
+            if let Some(measured) = self.measured.iter().find(|measured| measured.touches(path)) {
+                let kind = PackErrorKind::Measured { path: path.to_string(), measured: measured.to_string() };
+                return Err(table.error(kind));
+            }
+        }
+        let owners = [(&self.version_at, "the version label"), (&self.history_at, "the history")];
+        for (place, owner) in owners {
+            let Some(place) = place.as_ref().map(PointerPattern::from) else { continue };
+            if let Some(path) = step.writes().iter().find(|path| path.touches(&place)) {
+                return Err(table.error(PackErrorKind::Reserved { path: path.to_string(), owner }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that decides what the pack does; comments, formatting and summaries do not.
+    fn compiled(&self) -> Value {
+        let conditions = |list: &[Condition]| list.iter().map(Condition::compiled).collect::<Vec<_>>();
+        let patterns = |list: &[PointerPattern]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        json!({
+            "name": self.name,
+            "version": self.version,
+            "version_at": self.version_at,
+            "unlabelled": self.unlabelled.iter().map(|u| *u == Unlabelled::Null).collect::<Vec<_>>(),
+            "head": self.head,
+            "semver": self.order == Order::Semver,
+            "shapes": self.shapes.iter().map(|shape| json!({
+                "name": shape.name(),
+                "schema": self.schemas[shape.schema].compact,
+                "when": conditions(&shape.when),
+            })).collect::<Vec<_>>(),
+            "legacy": self.legacy.iter().map(|rule| json!({
+                "rule": rule.rule,
+                "version": rule.version,
+                "when": conditions(&rule.when),
+            })).collect::<Vec<_>>(),
+            "frozen": patterns(&self.frozen),
+            "measured": patterns(&self.measured),
+            "history_at": self.history_at,
+            "migrations": self.migrations.iter().map(|m| m.digest.to_string()).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The pack's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The pack's own version.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The pack's identity: the digest of what it does, whatever its files look like.
+    pub fn digest(&self) -> Sha256 {
+        self.digest
+    }
+
+    /// The version that documents are migrated to unless told otherwise.
+    pub fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// Where documents say their version.
+    pub fn version_at(&self) -> Option<&Pointer> {
+        self.version_at.as_ref()
+    }
+
+    /// Where documents keep their migration records.
+    pub fn history_at(&self) -> Option<&Pointer> {
+        self.history_at.as_ref()
+    }
+
+    /// The versions, in the pack's order.
+    pub fn versions(&self) -> Vec<&str> {
+        let mut seen = BTreeSet::new();
+        self.shapes.iter().map(|shape| shape.version.as_str()).filter(|v| seen.insert(*v)).collect()
+    }
+
+    /// The side facts that the migrations want.
+    pub fn facts(&self) -> &[FactSpec] {
+        &self.facts
+    }
+
+    /// Whether the schemas of a version's shapes describe a place, going by the names of members.
+    pub(super) fn describes(&self, version: &str, at: &Pointer) -> bool {
+        let tokens: Vec<&str> = at.tokens().collect();
+        self.shapes.iter().filter(|shape| shape.version == version).any(|shape| {
+            let schema = &self.schemas[shape.schema].value;
+            describes(schema, schema, &tokens, 0)
+        })
+    }
+}
+
+/// `$ref` chains longer than this are taken for circles.
+const REF_DEPTH: usize = 64;
+
+fn describes(root: &Value, schema: &Value, tokens: &[&str], depth: usize) -> bool {
+    let Some((token, rest)) = tokens.split_first() else { return true };
+    if depth > REF_DEPTH {
+        return false;
+    }
+    let into = |next: Option<&Value>| next.is_some_and(|next| describes(root, next, rest, depth + 1));
+    let is_index = token.parse::<usize>().is_ok();
+    if into(schema.get("properties").and_then(|properties| properties.get(token)))
+        || into(schema.get("additionalProperties").filter(|rule| rule.is_object()))
+        || (is_index && into(schema.get("items").filter(|rule| rule.is_object())))
+    {
+        return true;
+    }
+    let same = |next: &Value| describes(root, next, tokens, depth + 1);
+    let reference = schema
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|text| text.strip_prefix('#'))
+        .and_then(|text| root.pointer(text));
+    reference.is_some_and(same)
+        || ["allOf", "anyOf", "oneOf"]
+            .into_iter()
+            .filter_map(|key| schema.get(key)?.as_array())
+            .any(|list| list.iter().any(same))
+}
+
+fn digest_of(compiled: &Value) -> Sha256 {
+    Sha256::of(&canonical::rfc8785(compiled).expect("a compiled pack holds texts and booleans only"))
+}
+
+fn read_shapes(
+    root: &Table<'_, '_>,
+    files: &BTreeMap<String, Vec<u8>>,
+    schemas: &mut Vec<Schema>,
+) -> Result<Vec<Shape>> {
+    let mut shapes: Vec<Shape> = Vec::new();
+    for table in root.tables("shape")? {
+        let version = table.need_text("version")?.value;
+        let variant = table.text("variant")?.map(|text| text.value);
+        let file = table.need_text("schema")?;
+        let schema = match schemas.iter().position(|schema| schema.file == file.value) {
+            Some(schema) => schema,
+            None => {
+                schemas.push(read_schema(&file.value, files)?);
+                schemas.len() - 1
+            }
+        };
+        let when = Condition::read_all(&table.tables("when")?)?;
+        table.finish()?;
+        let shape = Shape { version, variant, schema, when };
+        // Where a version has several shapes, each needs a name of its own.
+        let clash = shapes.iter().any(|other| {
+            other.version == shape.version
+                && (other.variant == shape.variant || other.variant.is_none() || shape.variant.is_none())
+        });
+        if clash {
+            return Err(table.error(PackErrorKind::Twice { what: "shape", name: shape.name() }));
+        }
+        shapes.push(shape);
+    }
+    if shapes.is_empty() {
+        return Err(root.error(PackErrorKind::MissingKey { key: "shape" }));
+    }
+    Ok(shapes)
+}
+
+fn read_schema(file: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Schema> {
+    let bytes = files.get(file).ok_or_else(|| PackError::at(file, "", 0, PackErrorKind::MissingFile))?;
+    let doc = json::scan(bytes).map_err(|error| PackError {
+        file: file.to_owned(),
+        line: error.line,
+        column: error.column,
+        kind: PackErrorKind::Json(error.kind),
+    })?;
+    let value = doc.root().to_value();
+    // The `regex` crate's patterns take linear time on any text.
+    let validator = jsonschema::options()
+        .with_pattern_options(PatternOptions::regex())
+        .build(&value)
+        .map_err(|error| {
+            let at = doc.root().span().start;
+            PackError::at(file, doc.text(), at, PackErrorKind::Schema { message: error.to_string() })
+        })?;
+    let compact = canonical::python_dumps(doc.root(), canonical::PythonForm::Compact, None);
+    Ok(Schema { file: file.to_owned(), value, validator, compact })
+}
+
+impl Pack {
+    /// Why a document does not fit a shape's schema; empty when it does. A missing label is taken
+    /// as the given one.
+    pub(super) fn misfits(&self, shape: &Shape, doc: &Doc<'_>, label: Option<&str>) -> Vec<String> {
+        const SHOWN: usize = 8;
+        let mut value = doc.root().to_value();
+        if let (Some(label), Some(at)) = (label, &self.version_at) {
+            set_label(&mut value, doc.root(), at, label);
+        }
+        let errors = self.schemas[shape.schema].validator.iter_errors(&value);
+        errors
+            .take(SHOWN)
+            .map(|error| {
+                let at = error.instance_path().to_string();
+                format!("{}: {error}", if at.is_empty() { "the document" } else { &at })
+            })
+            .collect()
+    }
+}
+
+fn set_label(value: &mut Value, root: Node<'_>, at: &Pointer, label: &str) {
+    let Some((parent, name)) = at.split_last() else { return };
+    if root.at(&parent).is_some_and(|node| node.kind() == Kind::Object) {
+        if let Some(members) = value.pointer_mut(&parent.to_string()).and_then(Value::as_object_mut) {
+            members.insert(name.to_owned(), Value::String(label.to_owned()));
+        }
+    }
+}
