@@ -4,9 +4,11 @@
 //! the one place with file-changing system calls ([`durable`]). Nothing here knows what the bytes
 //! mean, prints, or reads the environment.
 
+pub mod blobs;
 pub mod durable;
 pub mod lock;
 pub mod segment;
+pub mod segments;
 #[cfg(test)]
 mod testing;
 pub mod wal;

@@ -518,3 +518,6 @@ impl<R: ReadAt + ?Sized> Window<'_, R> {
         Ok(&self.bytes[from.min(to)..to])
     }
 }
+
+#[cfg(test)]
+mod tests;

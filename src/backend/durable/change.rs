@@ -261,25 +261,41 @@ impl Disk {
     pub fn clone_or_copy(&self, from: &str, to: &str, mode: u32) -> Result<Copied, DiskError> {
         let (mut source, _) = self.open_regular("copy", from, OFlags::RDONLY, Mode::empty())?;
         let mut target = self.create(to, mode)?;
-        let mut shared = false;
-        self.call("reflink", from, Some(to), 0, || {
-            // Any refusal (EOPNOTSUPP, EXDEV, EINVAL, ENOTTY, EPERM) means: by bytes.
-            shared = rustix::fs::ioctl_ficlone(target.file(), &source).is_ok();
-            Ok(())
-        })?;
-        if shared {
+        if self.share_blocks(&source, target.file(), from, to)? {
             return Ok(Copied::Reflink);
         }
         let mut buffer = vec![0u8; 256 << 10];
         loop {
-            let read = source
-                .read(&mut buffer)
-                .map_err(|error| DiskError::from_io("copy", self.full_path(from), error))?;
-            if read == 0 {
-                return Ok(Copied::Bytes);
-            }
+            let read = match source.read(&mut buffer) {
+                Ok(0) => return Ok(Copied::Bytes),
+                Ok(read) => read,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(DiskError::from_io("copy", self.full_path(from), error)),
+            };
             target.write_all(&buffer[..read])?;
         }
+    }
+
+    /// As [`Disk::clone_or_copy`] where only sharing will do: `false`, and no new name, if the
+    /// filesystem cannot.
+    pub fn reflink(&self, from: &str, to: &str, mode: u32) -> Result<bool, DiskError> {
+        let (source, _) = self.open_regular("copy", from, OFlags::RDONLY, Mode::empty())?;
+        let target = self.create(to, mode)?;
+        let shared = self.share_blocks(&source, target.file(), from, to)?;
+        if !shared {
+            self.unlink(to)?;
+        }
+        Ok(shared)
+    }
+
+    fn share_blocks(&self, source: &File, target: &File, from: &str, to: &str) -> Result<bool, DiskError> {
+        let mut shared = false;
+        self.call("reflink", from, Some(to), 0, || {
+            // Any refusal (EOPNOTSUPP, EXDEV, EINVAL, ENOTTY, EPERM) means: by bytes.
+            shared = rustix::fs::ioctl_ficlone(target, source).is_ok();
+            Ok(())
+        })?;
+        Ok(shared)
     }
 
     /// Gives a regular file a second name.
