@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::apply::preview;
 use super::diff::{Difference, differences};
 use super::fact::FileFact;
 use crate::base::canonical;
 use crate::base::digest::Sha256;
+use crate::base::escape::Escaped;
 use crate::base::id::{JobId, RunId};
 use crate::base::json::{Doc, Kind, Node, Pointer, PointerPattern};
 
@@ -97,7 +99,10 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "absent".to_owned());
+        let text = |value: &Option<String>| match value {
+            Some(value) => Escaped(&preview(value)).to_string(),
+            None => "absent".to_owned(),
+        };
         write!(
             f,
             "{}: {:?} {} (before: {}; after: {})",

@@ -18,6 +18,7 @@ pub mod history;
 pub mod invariant;
 mod pack;
 mod reader;
+mod shape;
 mod step;
 
 #[cfg(test)]
