@@ -9,6 +9,7 @@ use super::condition::Condition;
 use super::error::{PackError, PackErrorKind};
 use super::fact::{FactSource, FactSpec};
 use super::graph::Graph;
+use super::invariant::IDENTITY;
 use super::reader::{Placed, Source, Table};
 use super::shape::{Schema, Shape, read_shapes};
 use super::step::Step;
@@ -103,7 +104,7 @@ impl Pack {
         let version = top.need_text("version")?.value;
         // Read so that it may stand there; it says nothing to the engine.
         top.text("summary")?;
-        let version_at = top.pointer("version_at")?;
+        let version_at = own_place(&top, "version_at")?;
         let head = top.need_text("head")?;
         let order = top.need_text("order")?;
         let unlabelled = top.texts("unlabelled")?.into_iter().map(|text| match text.value.as_str() {
@@ -162,9 +163,10 @@ impl Pack {
         let history_at = match root.table("history")? {
             None => None,
             Some(table) => {
-                let at = table.need_pointer("at")?;
+                table.need_pointer("at")?;
+                let at = own_place(&table, "at")?;
                 table.finish()?;
-                Some(at)
+                at
             }
         };
         let facts = root.tables("fact")?.iter().map(FactSpec::read).collect::<Result<Vec<_>>>()?;
@@ -317,6 +319,18 @@ impl Pack {
     pub fn facts(&self) -> &[FactSpec] {
         &self.facts
     }
+}
+
+/// A place that the engine writes for the pack, which must not be one of the run's identity.
+fn own_place(table: &Table<'_, '_>, key: &'static str) -> Result<Option<Pointer>> {
+    let (Some(place), Some(text)) = (table.pointer(key)?, table.text(key)?) else { return Ok(None) };
+    if place.is_root() {
+        return Err(table.bad(key, &text, "it has to be a member, not the whole document"));
+    }
+    if place.tokens().next().is_some_and(|top| IDENTITY.contains(&top)) {
+        return Err(table.bad(key, &text, "that member belongs to the run's identity"));
+    }
+    Ok(Some(place))
 }
 
 fn digest_of(compiled: &Value) -> Sha256 {
