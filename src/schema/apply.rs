@@ -168,7 +168,8 @@ fn targets<'d>(step: &Step, doc: &'d Doc<'d>) -> Result<Vec<Target<'d>>, StepPro
     Ok(targets)
 }
 
-fn preview(value: &str) -> String {
+/// The beginning of a text that a document may have made long.
+pub(super) fn preview(value: &str) -> String {
     const SHOWN: usize = 120;
     match value.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &value[..end]),

@@ -74,10 +74,10 @@ impl Condition {
             [("present", Test::Present), ("absent", Test::Absent), ("absent_or_empty", Test::AbsentOrEmpty)];
         let mut found = None;
         for (key, test) in short {
-            if let Some(at) = table.pattern(key)? {
-                if found.replace(Self { at, test }).is_some() {
-                    return Err(table.error(PackErrorKind::OneOf { keys: KEYS }));
-                }
+            if let Some(at) = table.pattern(key)?
+                && found.replace(Self { at, test }).is_some()
+            {
+                return Err(table.error(PackErrorKind::OneOf { keys: KEYS }));
             }
         }
         if let Some(at) = table.pattern("at")? {
@@ -155,7 +155,7 @@ impl Condition {
 
     /// The condition as part of what identifies a pack.
     pub fn compiled(&self) -> serde_json::Value {
-        serde_json::Value::String(self.describe())
+        serde_json::json!([self.at.to_string(), self.describe()])
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use super::apply::preview;
 use super::condition::{all_hold, describe_all};
-use super::pack::{Order, Pack, Shape, Unlabelled};
+use super::pack::{Order, Pack, Unlabelled};
+use super::shape::Shape;
 use crate::base::escape::Escaped;
 use crate::base::json::{Doc, Kind};
 
@@ -68,8 +70,8 @@ impl fmt::Display for Detection {
                 write!(f, " (no label; by the rule {:?})", rule)
             }
             Self::Ambiguous { candidates } => write!(f, "ambiguous: {}", candidates.join(" or ")),
-            Self::UnknownVersion { label } => write!(f, "unknown version {label:?}"),
-            Self::Newer { label } => write!(f, "version {label:?} is newer than the pack"),
+            Self::UnknownVersion { label } => write!(f, "unknown version {:?}", preview(label)),
+            Self::Newer { label } => write!(f, "version {:?} is newer than the pack", preview(label)),
             Self::Misfit { version, reasons } => {
                 write!(f, "says {}, but does not fit it: ", Escaped(version))?;
                 for (i, reason) in reasons.iter().enumerate() {

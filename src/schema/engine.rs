@@ -319,10 +319,11 @@ impl Work<'_> {
                 next += 1;
             }
             let last = next == migration.steps.len();
-            if last && let Some(at) = &self.pack.version_at {
-                if let Some(change) = label(&doc, &mut edits, at, to) {
-                    log.changes.push(change);
-                }
+            if last
+                && let Some(at) = &self.pack.version_at
+                && let Some(change) = label(&doc, &mut edits, at, to)
+            {
+                log.changes.push(change);
             }
             let spliced = apply_edits(&bytes, &edits, &name())?;
             drop(edits);
@@ -361,7 +362,7 @@ fn label<'d>(doc: &'d Doc<'d>, edits: &mut Edits<'d>, at: &Pointer, version: &st
         Some(node) if new.is(&node) => None,
         Some(node) => {
             edits.replace(node, new);
-            Some(format!("set {at} to {}, replacing {}", quote(version), node.raw()))
+            Some(format!("set {at} to {}, replacing {}", quote(version), apply::preview(node.raw())))
         }
         None => {
             let (parent, name) = at.split_last()?;

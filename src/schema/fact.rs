@@ -163,7 +163,7 @@ impl FactSpec {
                 (Json::Object(snapshots), origin)
             }
         };
-        if self.is_id && !value.as_str().is_some_and(|text| text.parse::<JobId>().is_ok()) {
+        if self.is_id && value.as_str().is_none_or(|text| text.parse::<JobId>().is_err()) {
             return Err(format!("what {origin} says is not fit to be an id"));
         }
         Ok((value, origin))

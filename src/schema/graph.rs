@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
-use super::pack::{Migration, Pack, Shape};
+use super::pack::{Migration, Pack};
+use super::shape::Shape;
 use crate::base::digest::Sha256;
 
 #[derive(Debug, Clone)]

@@ -105,7 +105,7 @@ pub(super) fn append(
     let checksum = Sha256::of(&text);
     let hex = checksum.hex();
     text[digits.clone()].copy_from_slice(hex.as_bytes());
-    let occurrences = text.windows(hex.len()).filter(|window| *window == hex.as_bytes()).count();
+    let occurrences = std::str::from_utf8(&text).map_or(0, |text| text.matches(&hex).count());
     if occurrences != 1 {
         return Err(HistoryError::AmbiguousChecksum);
     }

@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::apply::preview;
 use super::diff::{Difference, differences};
 use super::fact::FileFact;
 use crate::base::canonical;
 use crate::base::digest::Sha256;
+use crate::base::escape::Escaped;
 use crate::base::id::{JobId, RunId};
 use crate::base::json::{Doc, Kind, Node, Pointer, PointerPattern};
 
@@ -97,7 +99,10 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "absent".to_owned());
+        let text = |value: &Option<String>| match value {
+            Some(value) => Escaped(&preview(value)).to_string(),
+            None => "absent".to_owned(),
+        };
         write!(
             f,
             "{}: {:?} {} (before: {}; after: {})",
@@ -134,6 +139,9 @@ pub struct Files<'f> {
     /// Those after.
     pub after: &'f [FileFact],
 }
+
+/// The members by which a run is known; no pack can use their places for its own ends.
+pub(super) const IDENTITY: [&str; 5] = ["run_id", "job_id", "inputs_hash", "input_snapshots", "doctrine"];
 
 /// Checks invariants 1 to 4 and 7 on a rewrite and answers every violation, in the order of the
 /// invariants. Without `files`, newly listed input snapshots cannot be confirmed and are violations.
@@ -293,10 +301,13 @@ impl<'b, 'a> Rewrite<'b, 'a, '_> {
         computed() == Some(true)
     }
 
-    /// Whether what was removed at the place stands unchanged at the place it was moved to.
+    /// Whether what was removed at the place stands unchanged at the place it was moved to. A place
+    /// that has another value now is not excused: its name would say something else.
     fn was_moved(&self, d: &Difference<'_, '_>) -> bool {
+        let removed = d.after.is_none();
         self.allowed.moved.iter().any(|(from, to)| {
-            d.at.starts_with(from)
+            removed
+                && d.at.starts_with(from)
                 && match (self.before.at(from), self.after.at(to)) {
                     (Some(old), Some(new)) => old.same_value(&new),
                     _ => false,

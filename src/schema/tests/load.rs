@@ -124,6 +124,22 @@ fn load_of_a_step_that_changes_a_frozen_member_is_refused() {
     assert!(with("op = \"default\"\npath = \"/id\"\nvalue = \"x\"").is_ok());
 }
 
+#[test]
+fn detection_by_rules_that_disagree_is_ambiguous() {
+    let rules = "[[legacy]]\nrule = \"x\"\nversion = \"1\"\nwhen = [{ present = \"/x\" }]\n\
+        [[legacy]]\nrule = \"y\"\nversion = \"2\"\nwhen = [{ present = \"/y\" }]";
+    let pack = two_versions(rules, STEP).expect("loads");
+    let detect = |text: &str| pack.detect(&crate::base::json::scan(text.as_bytes()).expect("valid"));
+    assert!(matches!(detect("{\"x\":1}"), Detection::Legacy { version, .. } if version == "1"));
+    assert!(
+        matches!(detect("{\"x\":1,\"y\":1}"), Detection::Ambiguous { candidates } if candidates.len() == 2)
+    );
+    assert!(matches!(detect("{\"v\":\"10\"}"), Detection::UnknownVersion { .. }));
+    assert!(matches!(detect("{\"v\":null,\"x\":1}"), Detection::NotThisKind { .. }));
+    let ambiguous = pack.migrate(b"{\"x\":1,\"y\":1}", None, &Facts::default(), None);
+    assert!(matches!(refused(ambiguous), Refusal::Detection(Detection::Ambiguous { .. })));
+}
+
 fn graph_pack(migrations: &[(&str, &str)]) -> Pack {
     let mut text =
         "[pack]\nname = \"g\"\nversion = \"1\"\nversion_at = \"/v\"\nhead = \"d\"\norder = \"graph\"\n"
