@@ -211,8 +211,9 @@ impl Segments {
             self.refresh(&mut state)?;
         }
         let mut found = self.confirmed(&mut state, table, digest, &same)?;
-        if found.is_empty() && fresh {
-            // Absent is believed only of an index that is whole, and of segments as they are now.
+        if fresh && found.iter().all(|(_, header)| header.is_err()) {
+            // Absent, or damaged, is believed only of an index that is whole, and of segments as they
+            // are now.
             if state.index.as_mut().is_some_and(|index| !index.is_whole()) {
                 *state = State { committed: std::mem::take(&mut state.committed), ..State::default() };
                 self.scan_all(&mut state)?;
