@@ -13,7 +13,7 @@ const CHILD: &str = "STRONGROOM_TEST_CHILD";
 
 /// This binary, about to run one test of this file as a child on a folder.
 fn child(test: &str, folder: &Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = Command::new(std::env::current_exe().expect("a running test has a file"));
     command.args(["--exact", &format!("backend_process::{test}"), "--nocapture"]);
     command.env(CHILD, folder).stdout(Stdio::null());
     command
