@@ -13,7 +13,7 @@ const CHILD: &str = "STRONGROOM_TEST_CHILD";
 
 /// This binary, about to run one test of this file as a child on a folder.
 fn child(test: &str, folder: &Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = Command::new(std::env::current_exe().expect("a running test has a file"));
     command.args(["--exact", &format!("backend_process::{test}"), "--nocapture"]);
     command.env(CHILD, folder).stdout(Stdio::null());
     command
@@ -66,4 +66,18 @@ fn lock_of_a_killed_process_is_free() {
     holder.kill().unwrap();
     holder.wait().unwrap();
     FileLock::acquire(&disk, "lock", "me", Duration::from_secs(10)).unwrap();
+}
+
+#[test]
+fn lock_is_not_inherited_by_a_child() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::open(folder.path()).unwrap();
+    let lock = FileLock::acquire(&disk, "lock", "a", Duration::ZERO).unwrap();
+    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    drop(lock);
+    // Not at once: a child that another test is starting holds every descriptor until it execs.
+    let taken = FileLock::acquire(&disk, "lock", "b", Duration::from_secs(20));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(taken.is_ok());
 }

@@ -116,6 +116,9 @@ impl SegmentsError {
 /// A record as it was found: good bytes, or why not.
 pub(super) type Found = Result<(RecordHeader, Vec<u8>), BadRecord>;
 
+/// Records that may be the one looked for, each with its header or why it has none.
+pub(super) type Candidates = Vec<(Location, Result<RecordHeader, BadRecord>)>;
+
 #[derive(Default)]
 struct State {
     loaded: bool,
@@ -182,20 +185,12 @@ impl Segments {
 
     /// Records that state this SHA-256, the ones that can be read at all first seen first. `fresh`
     /// looks at the disk again before it says that there are none.
-    pub(super) fn locate_sha256(
-        &self,
-        sha: &Sha256,
-        fresh: bool,
-    ) -> Result<Vec<(Location, Result<RecordHeader, BadRecord>)>, SegmentsError> {
+    pub(super) fn locate_sha256(&self, sha: &Sha256, fresh: bool) -> Result<Candidates, SegmentsError> {
         self.locate(Table::Sha256, sha.as_bytes(), fresh, |header| header.id.sha256 == *sha)
     }
 
     /// As [`Segments::locate_sha256`], by BLAKE3.
-    pub(super) fn locate_blake3(
-        &self,
-        b3: &Blake3,
-        fresh: bool,
-    ) -> Result<Vec<(Location, Result<RecordHeader, BadRecord>)>, SegmentsError> {
+    pub(super) fn locate_blake3(&self, b3: &Blake3, fresh: bool) -> Result<Candidates, SegmentsError> {
         self.locate(Table::Blake3, b3.as_bytes(), fresh, |header| header.id.blake3 == *b3)
     }
 
@@ -205,14 +200,15 @@ impl Segments {
         digest: &[u8; 32],
         fresh: bool,
         same: impl Fn(&RecordHeader) -> bool,
-    ) -> Result<Vec<(Location, Result<RecordHeader, BadRecord>)>, SegmentsError> {
+    ) -> Result<Candidates, SegmentsError> {
         let mut state = self.state();
         if !state.loaded || state.stale {
             self.refresh(&mut state)?;
         }
         let mut found = self.confirmed(&mut state, table, digest, &same)?;
-        if found.is_empty() && fresh {
-            // Absent is believed only of an index that is whole, and of segments as they are now.
+        if fresh && found.iter().all(|(_, header)| header.is_err()) {
+            // Absent, or damaged, is believed only of an index that is whole, and of segments as they
+            // are now.
             if state.index.as_mut().is_some_and(|index| !index.is_whole()) {
                 *state = State { committed: std::mem::take(&mut state.committed), ..State::default() };
                 self.scan_all(&mut state)?;
@@ -230,7 +226,7 @@ impl Segments {
         table: Table,
         digest: &[u8; 32],
         same: &impl Fn(&RecordHeader) -> bool,
-    ) -> Result<Vec<(Location, Result<RecordHeader, BadRecord>)>, SegmentsError> {
+    ) -> Result<Candidates, SegmentsError> {
         let wanted = key(digest);
         let rows = match table {
             Table::Sha256 => &state.by_sha256,
