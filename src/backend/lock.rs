@@ -105,6 +105,20 @@ impl FileLock {
         }
     }
 
+    /// Whether anybody holds a lock on the file; takes and writes nothing.
+    pub fn is_held(disk: &Disk, path: &str) -> Result<bool, LockError> {
+        let file = match disk.open_file(path) {
+            Ok(file) => file,
+            Err(error) if error.is_not_found() => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(LockError::Io { path: disk.full_path(path), source }),
+        }
+    }
+
     /// Whether the path still leads to the file that is locked.
     pub fn still_named(&self) -> Result<bool, DiskError> {
         Ok(self.disk.stat(&self.path)?.is_some_and(|stat| stat.ino == self.ino))

@@ -41,6 +41,7 @@
 mod apply;
 mod builtin;
 mod condition;
+mod derive;
 mod detect;
 pub mod diff;
 mod engine;

@@ -131,6 +131,15 @@ impl LocalBlobs {
         self.segments().set_committed(marks);
     }
 
+    /// Makes segments durable up to what others wrote there: what can be read of them need not be.
+    pub fn make_durable(&self, marks: &[SegmentMark]) -> Result<(), BlobError> {
+        for mark in marks {
+            self.disk().sync_file(&segment_path(mark.number))?;
+        }
+        self.disk().sync_dir(super::segments::FOLDER)?;
+        Ok(())
+    }
+
     /// Rewrites the lookup index if it has fallen behind. Writers do so when they flush; only for
     /// commands that change the store.
     pub fn maintain_index(&self) -> Result<bool, BlobError> {

@@ -128,3 +128,10 @@ pub trait Blobs {
     /// Removes a blob.
     fn delete(&self, id: &BlobId) -> Result<bool, BlobError>;
 }
+
+impl BlobError {
+    /// Whether bytes of the store are gone or not what they should be: nothing tried again would help.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Missing { .. })
+    }
+}

@@ -187,6 +187,19 @@ impl Disk {
         self.remove_below(parent.as_fd(), name.as_ref(), path)
     }
 
+    /// Removes whatever lies at a path, a folder with everything in it; fine if nothing does.
+    pub fn discard(&self, path: &str) -> Result<(), DiskError> {
+        let removed = match self.stat(path)?.map(|stat| stat.kind) {
+            None => return Ok(()),
+            Some(Kind::Dir) => self.remove_tree(path),
+            Some(_) => self.unlink(path),
+        };
+        match removed {
+            Err(error) if error.is_not_found() => Ok(()),
+            removed => removed,
+        }
+    }
+
     fn remove_below(&self, parent: BorrowedFd<'_>, name: &OsStr, path: &str) -> Result<(), DiskError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(parent, name, flags, Mode::empty())

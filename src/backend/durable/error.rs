@@ -177,6 +177,16 @@ impl DiskError {
         self.kind() == DiskErrorKind::Exists
     }
 
+    /// Whether something other than a regular file lies at the path.
+    pub fn is_not_regular(&self) -> bool {
+        matches!(self.kind(), DiskErrorKind::NotRegular | DiskErrorKind::Link)
+    }
+
+    /// Whether the file is larger than the caller takes.
+    pub fn is_too_large(&self) -> bool {
+        self.kind() == DiskErrorKind::TooLarge
+    }
+
     /// Sorts a kernel error into its failure mode.
     pub(super) fn from_errno(op: &'static str, path: PathBuf, errno: Errno) -> Self {
         let source = io::Error::from(errno);

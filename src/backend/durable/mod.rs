@@ -102,6 +102,11 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// What the kernel tells of an open file.
+    pub fn of_file(file: &File) -> std::io::Result<Self> {
+        Ok(Self::of(&rustix::fs::fstat(file)?))
+    }
+
     #[allow(clippy::unnecessary_cast, clippy::useless_conversion)] // field types differ by platform
     fn of(stat: &rustix::fs::Stat) -> Self {
         let nanos = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
@@ -179,6 +184,56 @@ impl Disk {
     pub fn walk_components(self) -> Self {
         self.shared.resolver.walk_components();
         self
+    }
+
+    /// A folder below this one as a disk of its own: nothing opened through it leads out of it.
+    pub fn below(&self, path: &str) -> Result<Self, DiskError> {
+        if path.is_empty() {
+            return Ok(self.clone());
+        }
+        let fd = self.open_fd("open", path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                path: self.full_path(path),
+                resolver: Resolver::new(fd),
+                syncfs_failed: Mutex::new(false),
+            }),
+            hook: self.hook.clone(),
+        })
+    }
+
+    /// Makes a folder that is to become a root, and the folders above it, durably.
+    pub fn make_root(path: &Path) -> Result<(), DiskError> {
+        let mut missing = Vec::new();
+        let mut at = path;
+        while std::fs::symlink_metadata(at).is_err() {
+            missing.push(at);
+            match at.parent() {
+                Some(parent) => at = parent,
+                None => break,
+            }
+        }
+        for folder in missing.iter().rev() {
+            let failed = |op| move |source| DiskError::from_io(op, folder.to_path_buf(), source);
+            match std::fs::create_dir(folder) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => made.map_err(failed("make"))?,
+            }
+            if let Some(parent) = folder.parent() {
+                let opened = File::open(parent).map_err(failed("open"))?;
+                opened.sync_all().map_err(failed("fsync"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a link leads, as text; for telling people, never for following it.
+    pub fn read_link(&self, path: &str) -> Result<String, DiskError> {
+        let op = "read link";
+        let (parent, name) = self.parent(op, path)?;
+        let target =
+            rustix::fs::readlinkat(&parent, name, Vec::new()).map_err(|errno| self.error(op, path, errno))?;
+        Ok(String::from_utf8_lossy(target.as_bytes()).into_owned())
     }
 
     /// The folder as it was given to [`Disk::open`].

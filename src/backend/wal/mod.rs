@@ -186,6 +186,13 @@ pub enum WalError {
     Disk(#[from] DiskError),
 }
 
+impl WalError {
+    /// Whether the journal is damaged: reading stops, and nothing tried again would help.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
+    }
+}
+
 /// The port: an ordered log of committed batches that are not yet settled.
 ///
 /// Contract, which every driver's tests run:
