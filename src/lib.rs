@@ -4,6 +4,10 @@
 
 pub mod backend;
 pub mod base;
+pub mod format;
+pub mod index;
 pub mod merkle;
 pub mod note;
+pub mod plan;
 pub mod schema;
+pub mod store;

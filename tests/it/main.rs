@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod backend_process;
+mod crash;
+mod fixture;
 mod layers;
 mod merkle;
 mod sigilzero;
