@@ -1,0 +1,174 @@
+//! `strongroom.toml`: what kind of store this is (`store-layout.md`, "Configuration").
+
+use crate::base::digest::hex;
+use crate::base::limits;
+
+/// The format version that this program writes. Version 0 is not yet promised to later programs.
+pub const WRITE_VERSION: u64 = 0;
+/// The newest format version that this program reads.
+pub const READ_VERSION: u64 = 0;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not TOML, or not of this shape.
+    #[error("strongroom.toml cannot be read: {0}")]
+    Syntax(#[from] toml::de::Error),
+    /// The file is not UTF-8.
+    #[error("strongroom.toml is not UTF-8")]
+    NotText,
+    /// The first member does not say that this is a store.
+    #[error("strongroom.toml says format = {0:?}, not \"strongroom\"")]
+    NotAStore(String),
+    /// Written by a newer program.
+    #[error("the store's format is version {needs}; this program reads up to {reads}")]
+    Newer {
+        /// The version that a reader must know.
+        needs: u64,
+        /// The newest version that this program reads.
+        reads: u64,
+    },
+    /// A member has a value it cannot have.
+    #[error("strongroom.toml: {member} = {value:?} {why}")]
+    BadValue {
+        /// The member.
+        member: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+/// How large blobs are kept beside the plain files of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LargeBlobs {
+    /// Shared by reflink where the filesystem has it, else by hard link: one copy.
+    Share,
+    /// Two copies.
+    Copy,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: String,
+    read_version: u64,
+    write_version: u64,
+    origin: String,
+    store_id: String,
+    blobs: Blobs,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Blobs {
+    small_limit: u64,
+    large: LargeBlobs,
+}
+
+/// Only what every version must keep, so that a newer store is told apart from a broken one.
+#[derive(serde::Deserialize)]
+struct Probe {
+    format: String,
+    read_version: u64,
+}
+
+/// A store's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The log's origin, a name without a scheme (C2SP tlog-checkpoint).
+    pub origin: String,
+    /// Random, made once; binds segments and journal files to this store.
+    pub store_id: [u8; 16],
+    /// Blobs up to this size, in bytes, are kept in segments.
+    pub small_limit: u64,
+    /// How larger ones are kept.
+    pub large: LargeBlobs,
+}
+
+impl StoreConfig {
+    /// The configuration of a new store.
+    pub fn new(store_id: [u8; 16], origin: Option<String>) -> Self {
+        Self {
+            origin: origin.unwrap_or_else(|| format!("strongroom.invalid/{}", hex(&store_id))),
+            store_id,
+            small_limit: limits::SMALL_BLOB_BYTES,
+            large: LargeBlobs::Share,
+        }
+    }
+
+    /// Reads `strongroom.toml`.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| ConfigError::NotText)?;
+        let probe: Probe = toml::from_str(text)?;
+        if probe.format != "strongroom" {
+            return Err(ConfigError::NotAStore(probe.format));
+        }
+        if probe.read_version > READ_VERSION {
+            return Err(ConfigError::Newer { needs: probe.read_version, reads: READ_VERSION });
+        }
+        let file: File = toml::from_str(text)?;
+        let bad = |member, value: &str, why| ConfigError::BadValue { member, value: value.to_owned(), why };
+        let id = crate::base::digest::parse_hex32(&format!("{}{}", file.store_id, "0".repeat(32)))
+            .filter(|_| file.store_id.len() == 32)
+            .ok_or_else(|| bad("store_id", &file.store_id, "is not 32 lower-case hex digits"))?;
+        let mut store_id = [0u8; 16];
+        store_id.copy_from_slice(&id[..16]);
+        if file.origin.is_empty() || file.origin.chars().any(|c| c.is_whitespace() || c == '+') {
+            return Err(bad("origin", &file.origin, "must not be empty or hold white space or '+'"));
+        }
+        if file.blobs.small_limit > limits::SEGMENT_BLOB_BYTES {
+            let value = file.blobs.small_limit.to_string();
+            return Err(bad("blobs.small_limit", &value, "is over the limit of 64 MiB"));
+        }
+        Ok(Self {
+            origin: file.origin,
+            store_id,
+            small_limit: file.blobs.small_limit,
+            large: file.blobs.large,
+        })
+    }
+
+    /// Prints `strongroom.toml`.
+    pub fn print(&self) -> String {
+        let file = File {
+            format: "strongroom".to_owned(),
+            read_version: WRITE_VERSION,
+            write_version: WRITE_VERSION,
+            origin: self.origin.clone(),
+            store_id: hex(&self.store_id),
+            blobs: Blobs { small_limit: self.small_limit, large: self.large },
+        };
+        toml::to_string(&file).expect("the configuration holds strings and small integers")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn config_printed_and_parsed_is_the_same() {
+        let config = StoreConfig::new([7; 16], None);
+        assert_eq!(StoreConfig::parse(config.print().as_bytes()).unwrap(), config);
+    }
+
+    #[test]
+    fn config_of_a_newer_store_is_told_apart_from_a_broken_one() {
+        let newer = "format = \"strongroom\"\nread_version = 9\nsomething_new = true\n";
+        assert!(matches!(
+            StoreConfig::parse(newer.as_bytes()),
+            Err(ConfigError::Newer { needs: 9, reads: READ_VERSION })
+        ));
+        assert!(matches!(StoreConfig::parse(b"x = 1"), Err(ConfigError::Syntax(_))));
+        assert!(matches!(
+            StoreConfig::parse(b"format = \"zip\"\nread_version = 0"),
+            Err(ConfigError::NotAStore(_))
+        ));
+        assert!(matches!(StoreConfig::parse(b"\xff"), Err(ConfigError::NotText)));
+        let odd = StoreConfig::new([7; 16], Some("a b".into())).print();
+        assert!(matches!(StoreConfig::parse(odd.as_bytes()), Err(ConfigError::BadValue { .. })));
+    }
+}

@@ -1,0 +1,279 @@
+//! Audit entries: one event each, canonical JSON, hashed as the bytes written (`store-layout.md`,
+//! "Audit entries"). An entry holds digests, ids and versions only: never content, free text or a
+//! person's data. `job_id` is the one name in it, which is why names of persons do not belong there.
+
+use super::{RecordError, from_canonical, to_canonical};
+use crate::base::clock::Moment;
+use crate::base::digest::Sha256;
+use crate::base::id::{JobId, OperationId, RunId, RunKey};
+use crate::base::limits;
+
+const WHAT: &str = "audit entry";
+
+/// What an entry tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntryKind {
+    /// A run was recorded.
+    Recorded,
+    /// An existing run came under the store.
+    Adopted,
+    /// A manifest was rewritten by a pack's migrations.
+    Migrated,
+    /// A manifest went back to an earlier revision.
+    RolledBack,
+    /// Files of a run were put back from the objects; the run's state is what it was.
+    Restored,
+    /// Something the store found or did on its own: a torn tail cut, a foreign file kept.
+    Noted,
+}
+
+impl EntryKind {
+    /// The kind as it stands in an entry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Adopted => "adopted",
+            Self::Migrated => "migrated",
+            Self::RolledBack => "rolled-back",
+            Self::Restored => "restored",
+            Self::Noted => "noted",
+        }
+    }
+}
+
+/// Which code decided a migration.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackRef {
+    /// The pack's name.
+    pub name: String,
+    /// The pack's version.
+    pub version: String,
+    /// The digest of its compiled steps.
+    pub digest: Sha256,
+}
+
+/// One event of the log. Members that do not belong to a kind are absent.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    v: u64,
+    /// What happened.
+    pub kind: EntryKind,
+    /// When, by the writer's clock. Order is by position, never by this.
+    pub time: Moment,
+    /// Digest of the salted actor record.
+    pub actor: Sha256,
+    /// The command's operation.
+    pub operation: OperationId,
+    /// The batch within the operation, from 1.
+    pub batch: u64,
+    /// The run's job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<JobId>,
+    /// The run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// The entry's place in the run's own chain, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_seq: Option<u64>,
+    /// The leaf hash of the run's previous entry; absent in its first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_prev: Option<Sha256>,
+    /// Digest of the manifest's exact bytes before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Sha256>,
+    /// Digest of the manifest's exact bytes after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Sha256>,
+    /// Digest of the run's file list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<Sha256>,
+    /// The schema version migrated from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The schema version migrated to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The schema versions passed, both ends included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Vec<String>>,
+    /// The pack that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pack: Option<PackRef>,
+    /// Digest of a salted reason text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Sha256>,
+    /// How the recorded command ended: `succeeded` or `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// For a further attempt: the run id of the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt_of: Option<RunId>,
+    /// Digest of the list of findings that the run came in with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exceptions: Option<Sha256>,
+    /// Digest of what a `restored` or `noted` entry tells in full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Sha256>,
+}
+
+impl Entry {
+    /// An entry with nothing but its head.
+    pub fn new(kind: EntryKind, time: Moment, actor: Sha256, operation: OperationId, batch: u64) -> Self {
+        Self {
+            v: 1,
+            kind,
+            time,
+            actor,
+            operation,
+            batch,
+            job_id: None,
+            run_id: None,
+            run_seq: None,
+            run_prev: None,
+            before: None,
+            after: None,
+            files: None,
+            from: None,
+            to: None,
+            path: None,
+            pack: None,
+            reason: None,
+            outcome: None,
+            attempt_of: None,
+            exceptions: None,
+            detail: None,
+        }
+    }
+
+    /// The run that the entry is about.
+    pub fn run(&self) -> Option<RunKey> {
+        Some(RunKey { job: self.job_id.clone()?, run: self.run_id.clone()? })
+    }
+
+    /// Digests of the blobs that the entry names; each must resolve.
+    pub fn blobs(&self) -> impl Iterator<Item = Sha256> {
+        [
+            Some(self.actor),
+            self.before,
+            self.after,
+            self.files,
+            self.reason,
+            self.exceptions,
+            self.detail,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// The bytes that are hashed and kept.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, RecordError> {
+        let bytes = to_canonical(self);
+        if bytes.len() >= limits::ENTRY_BYTES {
+            let why = format!("{} bytes, over the limit of {}", bytes.len(), limits::ENTRY_BYTES);
+            return Err(RecordError::Inconsistent { what: WHAT, why });
+        }
+        Ok(bytes)
+    }
+
+    /// Reads an entry and checks that it says what its kind must say.
+    pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
+        if bytes.len() >= limits::ENTRY_BYTES {
+            let why = format!("{} bytes, over the limit of {}", bytes.len(), limits::ENTRY_BYTES);
+            return Err(RecordError::Inconsistent { what: WHAT, why });
+        }
+        let entry: Self = from_canonical(WHAT, bytes)?;
+        if entry.v != 1 {
+            return Err(RecordError::Version { what: WHAT, found: entry.v, known: 1 });
+        }
+        match entry.missing_member() {
+            None => Ok(entry),
+            Some(member) => {
+                let why = format!("a {} entry without {member}", entry.kind.as_str());
+                Err(RecordError::Inconsistent { what: WHAT, why })
+            }
+        }
+    }
+
+    fn missing_member(&self) -> Option<&'static str> {
+        let run = [
+            ("job_id", self.job_id.is_some()),
+            ("run_id", self.run_id.is_some()),
+            ("run_seq", self.run_seq.is_some_and(|seq| seq >= 1)),
+            ("run_prev", self.run_prev.is_some() || self.run_seq == Some(1)),
+            ("after", self.after.is_some()),
+            ("files", self.files.is_some()),
+        ];
+        let change = [("before", self.before.is_some())];
+        let needed: Vec<(&'static str, bool)> = match self.kind {
+            EntryKind::Recorded | EntryKind::Adopted => run.to_vec(),
+            EntryKind::Migrated => {
+                let route = [
+                    ("from", self.from.is_some()),
+                    ("to", self.to.is_some()),
+                    ("path", self.path.is_some()),
+                    ("pack", self.pack.is_some()),
+                ];
+                [&run[..], &change, &route].concat()
+            }
+            EntryKind::RolledBack | EntryKind::Restored => [&run[..], &change].concat(),
+            EntryKind::Noted => vec![("detail", self.detail.is_some())],
+        };
+        needed.into_iter().find(|(_, there)| !there).map(|(member, _)| member)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        let mut entry = Entry::new(
+            EntryKind::Recorded,
+            Moment::from_millis(0),
+            Sha256::of(b"actor"),
+            OperationId::new(1, [2; 10]),
+            1,
+        );
+        entry.job_id = Some("job".parse().unwrap());
+        entry.run_id = Some("run".parse().unwrap());
+        entry.run_seq = Some(1);
+        entry.after = Some(Sha256::of(b"m"));
+        entry.files = Some(Sha256::of(b"f"));
+        entry
+    }
+
+    #[test]
+    fn entry_round_trips_in_canonical_form() {
+        let bytes = entry().to_bytes().unwrap();
+        assert_eq!(Entry::parse(&bytes).unwrap(), entry());
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.starts_with("{\"actor\":\"sha256:"), "{text}");
+    }
+
+    #[test]
+    fn entry_with_other_spacing_or_members_is_refused() {
+        let text = String::from_utf8(entry().to_bytes().unwrap()).unwrap();
+        let spaced = text.replacen(':', ": ", 1);
+        assert!(matches!(Entry::parse(spaced.as_bytes()), Err(RecordError::NotCanonical { .. })));
+        let more = text.replacen("\"batch\":1", "\"batch\":1,\"bonus\":2", 1);
+        assert!(matches!(Entry::parse(more.as_bytes()), Err(RecordError::Json { .. })));
+        let newer = text.replacen("\"v\":1", "\"v\":2", 1);
+        assert!(matches!(Entry::parse(newer.as_bytes()), Err(RecordError::Version { found: 2, .. })));
+    }
+
+    #[test]
+    fn entry_without_what_its_kind_needs_is_refused() {
+        let mut bare = entry();
+        bare.files = None;
+        assert!(Entry::parse(&to_canonical(&bare)).is_err());
+        let mut migrated = entry();
+        migrated.kind = EntryKind::Migrated;
+        assert!(Entry::parse(&to_canonical(&migrated)).is_err());
+        let mut second = entry();
+        second.run_seq = Some(2);
+        assert!(Entry::parse(&to_canonical(&second)).is_err());
+    }
+}

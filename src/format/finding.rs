@@ -1,0 +1,282 @@
+//! Findings: what `verify` can say, each with a code that never changes its meaning
+//! (`store-layout.md`, "Findings"). E is a finding, W a warning that leaves the exit code alone.
+
+use std::fmt;
+
+use super::{RecordError, from_canonical, to_canonical};
+use crate::base::id::RunKey;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $title:literal, $advice:literal;)*) => {
+        /// The code of a finding.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $title] $name,)*
+        }
+
+        impl Code {
+            /// Every code, in order.
+            pub const ALL: &[Code] = &[$(Code::$name,)*];
+
+            /// The code as printed: a letter and three digits.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$name => $code,)* }
+            }
+
+            /// What is the case, in one line.
+            pub fn title(self) -> &'static str {
+                match self { $(Code::$name => $title,)* }
+            }
+
+            /// What to do about it.
+            pub fn advice(self) -> &'static str {
+                match self { $(Code::$name => $advice,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    ManifestMissing = "E101", "the run's manifest is missing", "strongroom restore puts it back";
+    ManifestChanged = "E102", "the manifest differs from what the log holds",
+        "strongroom restore puts the logged revision back and keeps the found bytes";
+    ManifestUnreadable = "E103", "the manifest is not a strict JSON object",
+        "strongroom restore puts the logged revision back";
+    FileMissing = "E104", "a file or folder of the run is missing", "strongroom restore puts it back";
+    FileChanged = "E105", "a file's bytes differ from the run's file list",
+        "strongroom restore puts the recorded bytes back";
+    FileExtra = "E106", "a file or folder that the run's file list does not have",
+        "move it out of the run";
+    NotRegular = "E107", "a link, device or other special file where a file or folder belongs",
+        "remove it; strongroom restore puts the recorded file back";
+    RunMissing = "E108", "the log has the run, the disk does not",
+        "strongroom restore puts the whole run back";
+    RunUnknown = "E109", "a run's folder that the log does not have",
+        "strongroom adopt takes runs in; a folder put here by hand was never recorded";
+    Stray = "E110", "something under artifacts/ that is neither a job nor a run", "move it out of the store";
+    SnapshotMismatch = "E120", "an input snapshot is not the file that the manifest declares",
+        "compare the file with its declaration; the log's file list says which bytes were recorded";
+    OutputMismatch = "E121", "an output is not the file that the manifest declares",
+        "compare the file with its declaration; the log's file list says which bytes were recorded";
+    DeclaredMissing = "E122", "the manifest declares a file that is not there",
+        "strongroom restore puts recorded files back";
+    DeclaredPathBad = "E123", "the manifest declares a path that is not a path inside the run",
+        "nothing is read or written there";
+    InputsHashMismatch = "E130", "inputs_hash does not follow from the declared snapshots",
+        "the snapshots or the hash were changed before the run came in";
+    RunIdMismatch = "E131", "the manifest's run_id is not the folder's name",
+        "the manifest belongs to another run";
+    RunIdNotDerived = "E132", "run_id does not follow from inputs_hash",
+        "the id or the hash was changed before the run came in";
+    JobIdMismatch = "E133", "the manifest's job_id is not the folder's name",
+        "the manifest belongs to another job";
+    DoctrineMismatch = "E140", "the doctrine's content is not what the manifest records of it",
+        "the doctrine snapshot or its digest is not the original";
+    DoctrineUnproved = "E141", "the doctrine snapshot holds no content that its digest could be checked against",
+        "nothing can be done afterwards; record doctrine with its content";
+    PriorRunMissing = "E142", "the run builds on a run that is not in this store",
+        "adopt the earlier run too";
+    PriorOutputMismatch = "E143", "an output that the run builds on is not the earlier run's output",
+        "the earlier run was produced anew, or changed";
+    HistoryMismatch = "E150", "the last migration record's checksum does not recompute from the file",
+        "the manifest was edited after its migration";
+    HistoryNotInLog = "E151", "a migration record of the manifest is not in the log",
+        "the record was written by hand";
+    BlobMissing = "E160", "a digest that the log names resolves to nothing",
+        "put the objects/ folder back from a backup";
+    BlobDamaged = "E161", "a stored blob is not its digest",
+        "put the objects/ folder back from a backup, or record or adopt the same bytes again";
+    SegmentDamaged = "E162", "a segment has bytes that are no record",
+        "put the segment back from a backup";
+    EntryBad = "E170", "a log entry is not a canonical entry", "put audit/ back from a backup";
+    ChainBroken = "E171", "a run's entries do not follow one another", "put audit/ back from a backup";
+    BundleBad = "E172", "an entry bundle is missing or damaged", "put audit/ back from a backup";
+    RootMismatch = "E173", "the log's entries do not give the recorded root",
+        "an entry was changed, or audit/head was; compare with a backup";
+    Undeclared = "W201", "a file under inputs/ or outputs/ that the manifest does not declare",
+        "nothing; the run's file list has it";
+    Unsettled = "W202", "a batch is committed and not yet settled",
+        "any writing command finishes it";
+    ShapeUnfit = "W203", "the manifest does not fit the shape that its version names",
+        "strongroom versions tells what is missing";
+    VersionUnknown = "W204", "the manifest's schema version is not one that the pack knows",
+        "strongroom versions lists them";
+    ModeChanged = "W205", "the file's execute permission differs from the file list", "chmod it back";
+    Leftover = "W206", "a leftover of an interrupted command in tmp/", "the next writing command removes it";
+    TornTail = "W207", "an unfinished record at the end of a segment",
+        "nothing was lost; it was never committed";
+    HistoryUnchecked = "W208", "the manifest's migration history holds records from before it came in",
+        "nothing; earlier records can be recomputed only from the revisions they name";
+}
+
+impl Code {
+    /// Whether it leaves the exit code alone.
+    pub fn is_warning(self) -> bool {
+        self.as_str().starts_with('W')
+    }
+
+    /// The code with that text.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl serde::Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Code {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("unknown code {text:?}")))
+    }
+}
+
+/// One result of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is.
+    pub code: Code,
+    /// The run that it is about.
+    pub run: Option<RunKey>,
+    /// Where in the run, or in the store when there is no run.
+    pub path: Option<String>,
+    /// What should be there.
+    pub expected: Option<String>,
+    /// What is there.
+    pub found: Option<String>,
+    /// Whether the run came in with it: listed in its adoption entry.
+    pub known: bool,
+}
+
+impl Finding {
+    /// A finding about a run.
+    pub fn of_run(code: Code, run: &RunKey) -> Self {
+        Self { code, run: Some(run.clone()), path: None, expected: None, found: None, known: false }
+    }
+
+    /// A finding about the store.
+    pub fn of_store(code: Code, path: impl Into<String>) -> Self {
+        Self { code, run: None, path: Some(path.into()), expected: None, found: None, known: false }
+    }
+
+    /// Says where.
+    #[must_use]
+    pub fn at(mut self, path: impl Into<String>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
+    /// Says what should be there.
+    #[must_use]
+    pub fn expected(mut self, what: impl ToString) -> Self {
+        self.expected = Some(what.to_string());
+        self
+    }
+
+    /// Says what is there.
+    #[must_use]
+    pub fn found(mut self, what: impl ToString) -> Self {
+        self.found = Some(what.to_string());
+        self
+    }
+
+    /// Whether it makes a check fail.
+    pub fn is_failure(&self) -> bool {
+        !self.known && !self.code.is_warning()
+    }
+}
+
+/// A finding as an adoption entry's blob lists it: without the run, which the entry names.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exception {
+    /// The finding's code.
+    pub code: Code,
+    /// Where in the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What should be there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+}
+
+impl Exception {
+    /// The exception that lists this finding.
+    pub fn of(finding: &Finding) -> Self {
+        Self {
+            code: finding.code,
+            path: finding.path.clone(),
+            expected: finding.expected.clone(),
+            found: finding.found.clone(),
+        }
+    }
+
+    /// Whether it lists exactly this finding: same code, place, expectation and find. Anything that
+    /// changed since is a finding of its own.
+    pub fn covers(&self, finding: &Finding) -> bool {
+        *self == Self::of(finding)
+    }
+}
+
+/// The blob that an adoption entry's `exceptions` names.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exceptions {
+    v: u64,
+    /// What the run came in with.
+    pub findings: Vec<Exception>,
+}
+
+impl Exceptions {
+    /// The list of these findings.
+    pub fn of(findings: &[Finding]) -> Self {
+        Self { v: 1, findings: findings.iter().map(Exception::of).collect() }
+    }
+
+    /// The blob's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        to_canonical(self)
+    }
+
+    /// Reads the blob.
+    pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
+        from_canonical("list of exceptions", bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_parse_back() {
+        let mut seen = std::collections::BTreeSet::new();
+        for code in Code::ALL {
+            assert!(seen.insert(code.as_str()), "{code} is there twice");
+            assert_eq!(Code::parse(code.as_str()), Some(*code));
+            assert!(!code.title().is_empty() && !code.advice().is_empty());
+        }
+    }
+
+    #[test]
+    fn exception_covers_only_the_very_finding_it_lists() {
+        let key = RunKey { job: "j".parse().unwrap(), run: "r".parse().unwrap() };
+        let finding = Finding::of_run(Code::FileChanged, &key).at("inputs/a").expected("x").found("y");
+        let list = Exceptions::parse(&Exceptions::of(std::slice::from_ref(&finding)).to_bytes()).unwrap();
+        assert!(list.findings[0].covers(&finding));
+        assert!(!list.findings[0].covers(&finding.clone().found("z")));
+        assert!(!list.findings[0].covers(&finding.at("inputs/b")));
+    }
+}

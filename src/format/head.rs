@@ -1,0 +1,88 @@
+//! `audit/head`: how far the log is settled (`store-layout.md`, "Head"). Local state, not signed:
+//! it says where the journal starts to count, and lets the log's root be carried on without reading
+//! the log again.
+
+use super::batch::Mark;
+use super::{RecordError, from_canonical, to_canonical};
+use crate::base::digest::Sha256;
+
+/// How far the log is settled.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    v: u64,
+    /// Entries whose bundles and whose effects are durable.
+    pub size: u64,
+    /// The RFC 6962 root hash over them.
+    pub root: Sha256,
+    /// The roots of the perfect subtrees that make up the tree, largest first.
+    pub frontier: Vec<Sha256>,
+    /// The sequence number of the last settled frame.
+    pub frame_seq: u64,
+    /// The hash of that frame.
+    pub frame_hash: Sha256,
+    /// How far each segment is committed.
+    pub segments: Vec<Mark>,
+}
+
+impl Head {
+    /// The head of a log without entries; its root is the hash of the empty string (RFC 6962,
+    /// section 2.1).
+    pub fn empty() -> Self {
+        Self {
+            v: 1,
+            size: 0,
+            root: Sha256::of(b""),
+            frontier: Vec::new(),
+            frame_seq: 0,
+            frame_hash: Sha256::from_bytes([0; 32]),
+            segments: Vec::new(),
+        }
+    }
+
+    /// Takes in how far a batch needs the segments to reach.
+    pub fn advance_segments(&mut self, marks: &[Mark]) {
+        for mark in marks {
+            match self.segments.iter_mut().find(|known| known.number == mark.number) {
+                Some(known) => known.len = known.len.max(mark.len),
+                None => self.segments.push(*mark),
+            }
+        }
+        self.segments.sort_by_key(|mark| mark.number);
+    }
+
+    /// The file's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        to_canonical(self)
+    }
+
+    /// Reads the file.
+    pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
+        let head: Self = from_canonical("audit/head", bytes)?;
+        if head.v != 1 {
+            return Err(RecordError::Version { what: "audit/head", found: head.v, known: 1 });
+        }
+        let subtrees = head.size.count_ones() as usize;
+        if head.frontier.len() != subtrees {
+            let why = format!("{} subtrees for size {}", head.frontier.len(), head.size);
+            return Err(RecordError::Inconsistent { what: "audit/head", why });
+        }
+        Ok(head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn head_round_trips_and_a_frontier_of_the_wrong_size_is_refused() {
+        let mut head = Head::empty();
+        head.advance_segments(&[Mark { number: 2, len: 5 }, Mark { number: 1, len: 9 }]);
+        head.advance_segments(&[Mark { number: 2, len: 4 }]);
+        assert_eq!(head.segments, [Mark { number: 1, len: 9 }, Mark { number: 2, len: 5 }]);
+        assert_eq!(Head::parse(&head.to_bytes()).unwrap(), head);
+        head.size = 3;
+        assert!(Head::parse(&head.to_bytes()).is_err());
+    }
+}

@@ -1,0 +1,68 @@
+//! Bytes to types and back, one file per section of `store-layout.md`.
+//!
+//! Pure: nothing here opens a file. A reader never re-serializes before hashing; what is hashed is
+//! the bytes as they were written.
+
+pub mod actor;
+pub mod batch;
+pub mod config;
+pub mod entry;
+pub mod file_list;
+pub mod finding;
+pub mod head;
+pub mod manifest;
+pub mod paths;
+
+use crate::base::canonical;
+
+/// Why bytes of one of the store's own records cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The bytes are not the JSON of this record.
+    #[error("{what} cannot be read: {source}")]
+    Json {
+        /// Which record: `audit entry`, `file list`, ...
+        what: &'static str,
+        /// The JSON error.
+        source: serde_json::Error,
+    },
+    /// The record reads, but its bytes are not the canonical form that the store writes.
+    #[error("{what} is not in canonical form (RFC 8785), so it was not written by this program")]
+    NotCanonical {
+        /// Which record.
+        what: &'static str,
+    },
+    /// The record's version is not one this program reads.
+    #[error("{what} has version {found}; this program reads version {known}")]
+    Version {
+        /// Which record.
+        what: &'static str,
+        /// The version in the record.
+        found: u64,
+        /// The version this program reads.
+        known: u64,
+    },
+    /// The record reads, but says something impossible.
+    #[error("{what} is inconsistent: {why}")]
+    Inconsistent {
+        /// Which record.
+        what: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// Prints one of the store's own records in canonical form.
+fn to_canonical<T: serde::Serialize>(record: &T) -> Vec<u8> {
+    let value = serde_json::to_value(record).expect("own records have string keys only");
+    canonical::rfc8785(&value).expect("own records hold no floats and no integers beyond 2^53 - 1")
+}
+
+/// Reads one of the store's own records and insists on its canonical form.
+fn from_canonical<T>(what: &'static str, bytes: &[u8]) -> Result<T, RecordError>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned,
+{
+    let record: T = serde_json::from_slice(bytes).map_err(|source| RecordError::Json { what, source })?;
+    if to_canonical(&record) == bytes { Ok(record) } else { Err(RecordError::NotCanonical { what }) }
+}

@@ -1,0 +1,69 @@
+//! Where things lie in a store (`store-layout.md`, "Tree"). Paths are relative to its root.
+
+use crate::base::digest::Sha256;
+use crate::base::id::{JobId, OperationId, RunKey};
+
+/// The store's configuration.
+pub const CONFIG: &str = "strongroom.toml";
+/// The runs, readable by any tool.
+pub const ARTIFACTS: &str = "artifacts";
+/// Blobs by digest.
+pub const OBJECTS: &str = "objects";
+/// Segments of small blobs.
+pub const SEGMENTS: &str = "objects/segments";
+/// The audit log.
+pub const AUDIT: &str = "audit";
+/// How far the log is settled: local state.
+pub const HEAD: &str = "audit/head";
+/// Batches committed and not yet settled.
+pub const WAL: &str = "audit/wal";
+/// Entry bundles (C2SP tlog-tiles).
+pub const ENTRIES: &str = "audit/tile/entries";
+/// Packs in use, as files.
+pub const PACKS: &str = "packs";
+/// The disposable index.
+pub const INDEX: &str = "index.sqlite";
+/// Held while the index is being refreshed, so that two processes never build it at once.
+pub const INDEX_LOCK: &str = "tmp/index.lock";
+/// Staging, on the same filesystem.
+pub const TMP: &str = "tmp";
+/// The store lock.
+pub const LOCK: &str = "lock";
+/// The manifest's file name within a run.
+pub const MANIFEST: &str = "manifest.json";
+
+/// The folder of a job.
+pub fn job_dir(job: &JobId) -> String {
+    format!("{ARTIFACTS}/{job}")
+}
+
+/// The folder of a run.
+pub fn run_dir(key: &RunKey) -> String {
+    format!("{ARTIFACTS}/{}/{}", key.job, key.run)
+}
+
+/// The manifest of a run.
+pub fn manifest(key: &RunKey) -> String {
+    format!("{ARTIFACTS}/{}/{}/{MANIFEST}", key.job, key.run)
+}
+
+/// The staging folder of one batch.
+pub fn batch_dir(operation: &OperationId, batch: u64) -> String {
+    format!("{TMP}/{operation}-{batch}")
+}
+
+/// The lock held while a batch's staging folder is in use.
+pub fn batch_lock(operation: &OperationId, batch: u64) -> String {
+    format!("{TMP}/{operation}-{batch}.lock")
+}
+
+/// The lock that makes processes recording the same inputs take turns. A fixed set of files, so
+/// that none needs to be removed; two recordings that share one only wait for each other.
+pub fn record_lock(inputs_hash: &Sha256) -> String {
+    format!("{TMP}/record-{}.lock", &inputs_hash.hex()[..2])
+}
+
+/// The installed files of one pack.
+pub fn pack_dir(name: &str, digest: &Sha256) -> String {
+    format!("{PACKS}/{name}/{}", digest.hex())
+}

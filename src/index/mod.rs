@@ -1,0 +1,135 @@
+//! The SQLite index: derived from the store, deleted and rebuilt at any time (`store-layout.md`,
+//! "Index").
+//!
+//! Rows of the log part follow from the entries, rows of the disk part from the manifests as they
+//! lie. Every table is keyed by what the row is about, so that an index brought up to date entry by
+//! entry and one rebuilt from nothing are equal row for row.
+
+mod query;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+pub use query::{ListFilter, Listed, Problem, QueryResult, RunRow, Value};
+pub use write::{FileRow, LogRow, ManifestRow};
+
+/// The version of the tables; an index with another is rebuilt.
+const TABLES_VERSION: i64 = 1;
+
+/// Why the index cannot be used. It can always be rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// SQLite refused.
+    #[error("index {path}: {source}")]
+    Sqlite {
+        /// The index file.
+        path: PathBuf,
+        /// SQLite's error.
+        source: rusqlite::Error,
+    },
+    /// The tables are not those of this program.
+    #[error("index {path} is not one that this program wrote")]
+    Foreign {
+        /// The index file.
+        path: PathBuf,
+    },
+    /// A query of the user's is wrong.
+    #[error("the query cannot be run: {0}")]
+    Query(String),
+    /// A row holds something that the store never writes.
+    #[error("index {path} holds {what}, which the store never writes")]
+    BadRow {
+        /// The index file.
+        path: PathBuf,
+        /// What it holds.
+        what: String,
+    },
+}
+
+/// An open index.
+pub struct Index {
+    db: Connection,
+    path: PathBuf,
+}
+
+impl Index {
+    /// Opens an index that is there, for reading and for bringing it up to date.
+    pub fn open(path: &Path) -> Result<Self, IndexError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Self::from_db(Connection::open_with_flags(path, flags), path)?.checked()
+    }
+
+    /// Opens an index that is there for reading only.
+    pub fn open_read_only(path: &Path) -> Result<Self, IndexError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Self::from_db(Connection::open_with_flags(path, flags), path)?.checked()
+    }
+
+    /// Makes an empty index aside, without a journal: it is renamed into place once it is whole.
+    pub fn create(path: &Path) -> Result<Self, IndexError> {
+        let index = Self::from_db(Connection::open(path), path)?;
+        index.run("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;")?;
+        index.begin()
+    }
+
+    /// Makes an empty index in memory, for a store that cannot be written to.
+    pub fn in_memory() -> Result<Self, IndexError> {
+        let path = Path::new(":memory:");
+        Self::from_db(Connection::open_in_memory(), path)?.begin()
+    }
+
+    fn begin(self) -> Result<Self, IndexError> {
+        self.run(include_str!("schema.sql"))?;
+        self.set_meta("tables", TABLES_VERSION)?;
+        self.set_meta("log_size", 0)?;
+        Ok(self)
+    }
+
+    fn from_db(db: rusqlite::Result<Connection>, path: &Path) -> Result<Self, IndexError> {
+        let at = |source| IndexError::Sqlite { path: path.to_owned(), source };
+        let db = db.map_err(at)?;
+        db.busy_timeout(Duration::from_secs(30)).map_err(at)?;
+        db.set_prepared_statement_cache_capacity(64);
+        Ok(Self { db, path: path.to_owned() })
+    }
+
+    fn checked(self) -> Result<Self, IndexError> {
+        match self.meta("tables") {
+            Ok(Some(TABLES_VERSION)) => Ok(self),
+            Ok(_) => Err(IndexError::Foreign { path: self.path }),
+            Err(_) => Err(IndexError::Foreign { path: self.path }),
+        }
+    }
+
+    fn run(&self, sql: &str) -> Result<(), IndexError> {
+        self.db.execute_batch(sql).map_err(|source| self.at(source))
+    }
+
+    fn at(&self, source: rusqlite::Error) -> IndexError {
+        IndexError::Sqlite { path: self.path.clone(), source }
+    }
+
+    fn meta(&self, name: &str) -> Result<Option<i64>, IndexError> {
+        use rusqlite::OptionalExtension;
+        self.db
+            .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
+            .optional()
+            .map_err(|source| self.at(source))
+    }
+
+    fn set_meta(&self, name: &str, value: i64) -> Result<(), IndexError> {
+        let sql = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        self.db.execute(sql, (name, value)).map_err(|source| self.at(source))?;
+        Ok(())
+    }
+
+    /// How many log entries the index has taken in.
+    pub fn log_size(&self) -> Result<u64, IndexError> {
+        let size = self.meta("log_size")?.unwrap_or(0);
+        u64::try_from(size)
+            .map_err(|_| IndexError::BadRow { path: self.path.clone(), what: format!("log size {size}") })
+    }
+}

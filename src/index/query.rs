@@ -1,0 +1,316 @@
+//! Questions to the index.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{Index, IndexError};
+use crate::base::digest::Sha256;
+use crate::base::id::{JobId, RunKey};
+use crate::base::name::fold_key;
+
+/// What the index says of a run's place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRow {
+    /// The number of its entries.
+    pub seq: u64,
+    /// The log index of its last entry.
+    pub entry: u64,
+    /// The leaf hash of its last entry.
+    pub leaf: Sha256,
+    /// The digest of its manifest.
+    pub manifest: Sha256,
+    /// The digest of its file list.
+    pub files: Sha256,
+    /// The findings that it came in with.
+    pub exceptions: Option<Sha256>,
+}
+
+/// Which runs to list.
+#[derive(Debug, Clone, Default)]
+pub struct ListFilter {
+    /// Of this job.
+    pub job: Option<String>,
+    /// With this status.
+    pub status: Option<String>,
+    /// At this schema version.
+    pub version: Option<String>,
+    /// At most so many.
+    pub limit: Option<u64>,
+}
+
+/// One listed run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its job.
+    pub job: String,
+    /// Its id.
+    pub run: String,
+    /// Its status, as its manifest has it.
+    pub status: Option<String>,
+    /// Its schema version, as its manifest has it.
+    pub version: Option<String>,
+    /// The kind of job.
+    pub job_type: Option<String>,
+    /// When it came into the store.
+    pub recorded_at: String,
+    /// Whether its manifest cannot be read.
+    pub problem: Option<String>,
+}
+
+/// A manifest that could not be indexed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The run's job.
+    pub job: String,
+    /// The run.
+    pub run: String,
+    /// The finding's code.
+    pub code: String,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// A value of a query's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// NULL.
+    Null,
+    /// An integer.
+    Integer(i64),
+    /// A real number.
+    Real(f64),
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Blob(Vec<u8>),
+}
+
+/// A query's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryResult {
+    /// The columns' names.
+    pub columns: Vec<String>,
+    /// The rows.
+    pub rows: Vec<Vec<Value>>,
+}
+
+fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Sha256> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+}
+
+fn key(row: &Row<'_>) -> rusqlite::Result<RunKey> {
+    let bad = |column, error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    };
+    let (job, run): (String, String) = (row.get(0)?, row.get(1)?);
+    Ok(RunKey {
+        job: job.parse().map_err(|error: crate::base::id::IdError| bad(0, error))?,
+        run: run.parse().map_err(|error: crate::base::id::IdError| bad(1, error))?,
+    })
+}
+
+impl Index {
+    /// What the index says of a run.
+    pub fn run(&self, run: &RunKey) -> Result<Option<RunRow>, IndexError> {
+        let sql = "SELECT run_seq, last_entry, last_leaf, manifest_sha256, files_sha256, exceptions_sha256 \
+                   FROM runs WHERE job_id = ?1 AND run_id = ?2";
+        let mut statement = self.db.prepare_cached(sql).map_err(|source| self.at(source))?;
+        statement
+            .query_row([run.job.as_str(), run.run.as_str()], |row| {
+                Ok(RunRow {
+                    seq: unsigned(row, 0)?,
+                    entry: unsigned(row, 1)?,
+                    leaf: digest(row, 2)?,
+                    manifest: digest(row, 3)?,
+                    files: digest(row, 4)?,
+                    exceptions: match row.get_ref(5)? {
+                        rusqlite::types::ValueRef::Null => None,
+                        _ => Some(digest(row, 5)?),
+                    },
+                })
+            })
+            .optional()
+            .map_err(|source| self.at(source))
+    }
+
+    fn keys(&self, sql: &str, values: impl rusqlite::Params) -> Result<Vec<RunKey>, IndexError> {
+        let at = |source| self.at(source);
+        let mut statement = self.db.prepare_cached(sql).map_err(at)?;
+        let rows = statement.query_map(values, key).map_err(at)?;
+        rows.collect::<Result<_, _>>().map_err(at)
+    }
+
+    /// All runs, by job and id.
+    pub fn all_runs(&self) -> Result<Vec<RunKey>, IndexError> {
+        self.keys("SELECT job_id, run_id FROM runs ORDER BY job_id, run_id", [])
+    }
+
+    /// The runs of one job.
+    pub fn runs_of_job(&self, job: &str) -> Result<Vec<RunKey>, IndexError> {
+        self.keys("SELECT job_id, run_id FROM runs WHERE job_id = ?1 ORDER BY run_id", [job])
+    }
+
+    /// The runs whose id begins with a text, in all jobs or in one; at most `most`.
+    pub fn runs_beginning(&self, job: Option<&str>, text: &str, most: u64) -> Result<Vec<RunKey>, IndexError> {
+        let sql = "SELECT job_id, run_id FROM runs WHERE substr(run_id, 1, length(?2)) = ?2 \
+                   AND run_id >= ?2 AND (?1 IS NULL OR job_id = ?1) ORDER BY job_id, run_id LIMIT ?3";
+        self.keys(sql, params![job, text, i64::try_from(most).unwrap_or(i64::MAX)])
+    }
+
+    /// A job or run that a folding filesystem would take for this one.
+    pub fn twin(&self, run: &RunKey) -> Result<Option<String>, IndexError> {
+        let at = |source| self.at(source);
+        let job = "SELECT job_id FROM jobs WHERE fold = ?1 AND job_id <> ?2";
+        let twin: Option<String> = self
+            .db
+            .prepare_cached(job)
+            .and_then(|mut s| {
+                s.query_row([fold_key(run.job.as_str()).as_str(), run.job.as_str()], |row| row.get(0)).optional()
+            })
+            .map_err(at)?;
+        if twin.is_some() {
+            return Ok(twin);
+        }
+        let sql = "SELECT run_id FROM runs WHERE job_id = ?1 AND fold = ?2 AND run_id <> ?3";
+        self.db
+            .prepare_cached(sql)
+            .and_then(|mut s| {
+                let values = [run.job.as_str(), &fold_key(run.run.as_str()), run.run.as_str()];
+                s.query_row(values, |row| row.get(0)).optional()
+            })
+            .map_err(at)
+    }
+
+    /// The log indexes of a run's entries, in order.
+    pub fn entries_of_run(&self, run: &RunKey) -> Result<Vec<u64>, IndexError> {
+        let sql = "SELECT entry FROM entries WHERE job_id = ?1 AND run_id = ?2 ORDER BY entry";
+        self.numbers(sql, [run.job.as_str(), run.run.as_str()])
+    }
+
+    /// The runs that an operation changed, in order.
+    pub fn runs_of_operation(&self, operation: &str) -> Result<Vec<RunKey>, IndexError> {
+        let sql = "SELECT DISTINCT job_id, run_id FROM entries WHERE operation = ?1 AND run_id IS NOT NULL \
+                   ORDER BY job_id, run_id";
+        self.keys(sql, [operation])
+    }
+
+    /// The kinds of an operation's entries; empty when there is no such operation.
+    pub fn kinds_of_operation(&self, operation: &str) -> Result<Vec<String>, IndexError> {
+        let at = |source| self.at(source);
+        let sql = "SELECT DISTINCT kind FROM entries WHERE operation = ?1 ORDER BY kind";
+        let mut statement = self.db.prepare_cached(sql).map_err(at)?;
+        let rows = statement.query_map([operation], |row| row.get(0)).map_err(at)?;
+        rows.collect::<Result<_, _>>().map_err(at)
+    }
+
+    /// The distinct revisions of a run whose digest begins with a text (with its algorithm).
+    pub fn revisions_beginning(&self, run: &RunKey, text: &str) -> Result<Vec<Sha256>, IndexError> {
+        let at = |source| self.at(source);
+        let sql = "SELECT DISTINCT sha256 FROM revisions WHERE job_id = ?1 AND run_id = ?2 \
+                   AND substr(sha256, 1, length(?3)) = ?3 ORDER BY run_seq";
+        let mut statement = self.db.prepare_cached(sql).map_err(at)?;
+        let values = [run.job.as_str(), run.run.as_str(), text];
+        let rows = statement.query_map(values, |row| digest(row, 0)).map_err(at)?;
+        rows.collect::<Result<_, _>>().map_err(at)
+    }
+
+    fn numbers(&self, sql: &str, values: impl rusqlite::Params) -> Result<Vec<u64>, IndexError> {
+        let at = |source| self.at(source);
+        let mut statement = self.db.prepare_cached(sql).map_err(at)?;
+        let rows = statement.query_map(values, |row| unsigned(row, 0)).map_err(at)?;
+        rows.collect::<Result<_, _>>().map_err(at)
+    }
+
+    /// Lists runs, by job and id.
+    pub fn list(&self, filter: &ListFilter) -> Result<Vec<Listed>, IndexError> {
+        let at = |source| self.at(source);
+        let sql = "SELECT r.job_id, r.run_id, i.status, i.schema_version, i.job_type, r.recorded_at, p.detail \
+                   FROM runs r LEFT JOIN run_index i USING (job_id, run_id) \
+                   LEFT JOIN problems p USING (job_id, run_id) \
+                   WHERE (?1 IS NULL OR r.job_id = ?1) AND (?2 IS NULL OR i.status = ?2) \
+                   AND (?3 IS NULL OR i.schema_version = ?3) ORDER BY r.job_id, r.run_id LIMIT ?4";
+        let limit = filter.limit.and_then(|n| i64::try_from(n).ok()).unwrap_or(-1);
+        let mut statement = self.db.prepare_cached(sql).map_err(at)?;
+        let rows = statement
+            .query_map(params![filter.job, filter.status, filter.version, limit], |row| {
+                Ok(Listed {
+                    job: row.get(0)?,
+                    run: row.get(1)?,
+                    status: row.get(2)?,
+                    version: row.get(3)?,
+                    job_type: row.get(4)?,
+                    recorded_at: row.get(5)?,
+                    problem: row.get(6)?,
+                })
+            })
+            .map_err(at)?;
+        rows.collect::<Result<_, _>>().map_err(at)
+    }
+
+    /// The manifests that could not be indexed.
+    pub fn problems(&self) -> Result<Vec<Problem>, IndexError> {
+        let at = |source| self.at(source);
+        let sql = "SELECT job_id, run_id, code, detail FROM problems ORDER BY job_id, run_id, code";
+        let mut statement = self.db.prepare_cached(sql).map_err(at)?;
+        let rows = statement
+            .query_map([], |row| {
+                Ok(Problem { job: row.get(0)?, run: row.get(1)?, code: row.get(2)?, detail: row.get(3)? })
+            })
+            .map_err(at)?;
+        rows.collect::<Result<_, _>>().map_err(at)
+    }
+
+    /// The number of rows in each table.
+    pub fn counts(&self) -> Result<Vec<(&'static str, u64)>, IndexError> {
+        let tables = ["runs", "run_index", "files", "revisions", "migrations", "entries", "problems"];
+        tables
+            .into_iter()
+            .map(|table| {
+                let sql = format!("SELECT count(*) FROM {table}");
+                Ok((table, self.numbers(&sql, [])?.first().copied().unwrap_or(0)))
+            })
+            .collect()
+    }
+
+    /// Runs one reading statement of the user's; anything that would write is refused by SQLite.
+    pub fn query(&self, sql: &str) -> Result<QueryResult, IndexError> {
+        let wrong = |error: rusqlite::Error| IndexError::Query(error.to_string());
+        self.run("PRAGMA query_only = ON")?;
+        let mut statement = self.db.prepare(sql).map_err(wrong)?;
+        if !statement.readonly() {
+            return Err(IndexError::Query("only reading statements are allowed".to_owned()));
+        }
+        let columns: Vec<String> = statement.column_names().iter().map(|&name| name.to_owned()).collect();
+        let width = columns.len();
+        let mut rows = Vec::new();
+        let mut found = statement.query([]).map_err(wrong)?;
+        while let Some(row) = found.next().map_err(wrong)? {
+            let mut values = Vec::with_capacity(width);
+            for column in 0..width {
+                use rusqlite::types::ValueRef;
+                values.push(match row.get_ref(column).map_err(wrong)? {
+                    ValueRef::Null => Value::Null,
+                    ValueRef::Integer(n) => Value::Integer(n),
+                    ValueRef::Real(x) => Value::Real(x),
+                    ValueRef::Text(bytes) => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
+                    ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+                });
+            }
+            rows.push(values);
+        }
+        Ok(QueryResult { columns, rows })
+    }
+
+    /// The runs of one job and stem: the derived id and its further attempts.
+    pub fn attempts(&self, job: &JobId, stem: &str) -> Result<Vec<RunKey>, IndexError> {
+        let found = self.runs_beginning(Some(job.as_str()), stem, u64::MAX)?;
+        Ok(found.into_iter().filter(|key| key.run.stem_and_attempt().0 == stem).collect())
+    }
+}

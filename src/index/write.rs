@@ -1,0 +1,224 @@
+//! Writing rows: the same functions for bringing an index up to date and for building one anew.
+
+use rusqlite::params;
+
+use super::{Index, IndexError};
+use crate::base::digest::Sha256;
+use crate::base::id::RunKey;
+use crate::base::name::fold_key;
+use crate::format::entry::{Entry, EntryKind};
+use crate::format::file_list::FileEntry;
+use crate::format::manifest::Manifest;
+use crate::format::paths;
+
+/// One log entry on its way into the index.
+pub struct LogRow<'a> {
+    /// Its log index.
+    pub index: u64,
+    /// Its leaf hash.
+    pub leaf: Sha256,
+    /// The entry.
+    pub entry: &'a Entry,
+}
+
+/// One file of a run.
+pub type FileRow = FileEntry;
+
+/// A run's manifest as it lies on the disk.
+pub enum ManifestRow<'a> {
+    /// It reads.
+    Good {
+        /// What the store reads in it.
+        manifest: &'a Manifest,
+        /// Its exact text.
+        text: &'a str,
+        /// Its digest.
+        sha256: Sha256,
+    },
+    /// It does not, for this reason.
+    Bad {
+        /// The finding's code.
+        code: &'a str,
+        /// What is wrong.
+        detail: &'a str,
+    },
+}
+
+fn int(n: u64) -> i64 {
+    i64::try_from(n).expect("log indexes, lengths and counts stay far below 2^63")
+}
+
+impl Index {
+    /// Begins a transaction.
+    pub fn begin_changes(&self) -> Result<(), IndexError> {
+        self.run("BEGIN IMMEDIATE")
+    }
+
+    /// Ends the transaction: all entries below `log_size` are in.
+    pub fn commit_changes(&self, log_size: u64) -> Result<(), IndexError> {
+        self.set_meta("log_size", int(log_size))?;
+        self.run("COMMIT")
+    }
+
+    /// Gives up the transaction.
+    pub fn abandon_changes(&self) {
+        // Nothing to do about a failure: the connection is about to be dropped, which rolls back.
+        let _ = self.db.execute_batch("ROLLBACK");
+    }
+
+    /// Makes the lookup indexes of an index built from nothing, once its rows are in.
+    pub fn finish_tables(&self) -> Result<(), IndexError> {
+        self.run(include_str!("lookups.sql"))
+    }
+
+    fn put(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), IndexError> {
+        let mut statement = self.db.prepare_cached(sql).map_err(|source| self.at(source))?;
+        statement.execute(values).map_err(|source| self.at(source))?;
+        Ok(())
+    }
+
+    /// Takes in an entry: rows of `entries`, `runs`, `revisions`, `migrations`, `jobs`.
+    pub fn put_entry(&self, row: &LogRow<'_>) -> Result<(), IndexError> {
+        let LogRow { index, leaf, entry } = row;
+        let text = |digest: &Option<Sha256>| digest.map(|digest| digest.to_string());
+        self.put(
+            "INSERT OR REPLACE INTO entries VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+            params![
+                int(*index),
+                entry.kind.as_str(),
+                entry.time.to_string(),
+                entry.job_id.as_ref().map(|id| id.as_str()),
+                entry.run_id.as_ref().map(|id| id.as_str()),
+                entry.run_seq.map(int),
+                entry.operation.to_string(),
+                int(entry.batch),
+                text(&entry.before),
+                text(&entry.after),
+                entry.actor.to_string(),
+                text(&entry.reason),
+            ],
+        )?;
+        let Some(key) = entry.run() else { return Ok(()) };
+        self.put_run(&key, row)?;
+        let (job, run) = (key.job.as_str(), key.run.as_str());
+        if entry.before != entry.after {
+            self.put(
+                "INSERT OR REPLACE INTO revisions VALUES (?1,?2,?3,?4,?5)",
+                params![job, run, entry.run_seq.map(int), text(&entry.after), int(*index)],
+            )?;
+        }
+        if let (EntryKind::Migrated, Some(pack)) = (entry.kind, &entry.pack) {
+            self.put(
+                "INSERT OR REPLACE INTO migrations VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+                params![
+                    int(*index),
+                    job,
+                    run,
+                    entry.time.to_string(),
+                    entry.from,
+                    entry.to,
+                    entry.path.as_ref().map(|path| path.join(" -> ")),
+                    pack.name,
+                    pack.version,
+                    pack.digest.to_string(),
+                    text(&entry.before),
+                    text(&entry.after),
+                    entry.operation.to_string(),
+                ],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn put_run(&self, key: &RunKey, row: &LogRow<'_>) -> Result<(), IndexError> {
+        let LogRow { index, leaf, entry } = row;
+        let (job, run) = (key.job.as_str(), key.run.as_str());
+        let text = |digest: &Option<Sha256>| digest.map(|digest| digest.to_string());
+        if matches!(entry.kind, EntryKind::Recorded | EntryKind::Adopted) {
+            self.put("INSERT OR REPLACE INTO jobs VALUES (?1,?2)", params![job, fold_key(job)])?;
+            return self.put(
+                "INSERT OR REPLACE INTO runs VALUES (?1,?2,?3,?4,?5,?5,?6,?7,?8,?9,?10,?10)",
+                params![
+                    job,
+                    run,
+                    fold_key(run),
+                    entry.run_seq.map(int),
+                    int(*index),
+                    leaf.to_string(),
+                    text(&entry.after),
+                    text(&entry.files),
+                    text(&entry.exceptions),
+                    entry.time.to_string(),
+                ],
+            );
+        }
+        self.put(
+            "UPDATE runs SET run_seq = ?3, last_entry = ?4, last_leaf = ?5, manifest_sha256 = ?6, changed_at = ?7 \
+             WHERE job_id = ?1 AND run_id = ?2",
+            params![
+                job,
+                run,
+                entry.run_seq.map(int),
+                int(*index),
+                leaf.to_string(),
+                text(&entry.after),
+                entry.time.to_string(),
+            ],
+        )
+    }
+
+    /// Takes in the file list of a run.
+    pub fn put_files(&self, key: &RunKey, files: &[FileRow]) -> Result<(), IndexError> {
+        for file in files {
+            let Some(blob) = file.blob() else { continue };
+            let path = file.path.as_str();
+            let role = match path.split('/').next() {
+                Some("inputs") => "input",
+                Some("outputs") => "output",
+                _ => "other",
+            };
+            self.put(
+                "INSERT OR REPLACE INTO files VALUES (?1,?2,?3,?4,?5,?6,?7)",
+                params![
+                    key.job.as_str(),
+                    key.run.as_str(),
+                    path,
+                    role,
+                    int(blob.bytes),
+                    blob.sha256.to_string(),
+                    blob.blake3.to_string(),
+                ],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Takes in a run's manifest as it lies on the disk, in place of what was known of it.
+    pub fn put_manifest(&self, key: &RunKey, row: &ManifestRow<'_>) -> Result<(), IndexError> {
+        let (job, run) = (key.job.as_str(), key.run.as_str());
+        self.put("DELETE FROM problems WHERE job_id = ?1 AND run_id = ?2", [job, run])?;
+        self.put("DELETE FROM run_index WHERE job_id = ?1 AND run_id = ?2", [job, run])?;
+        match row {
+            ManifestRow::Bad { code, detail } => {
+                self.put("INSERT INTO problems VALUES (?1,?2,?3,?4)", params![job, run, code, detail])
+            }
+            ManifestRow::Good { manifest, text, sha256 } => self.put(
+                "INSERT INTO run_index VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+                params![
+                    job,
+                    run,
+                    manifest.job_ref,
+                    manifest.job_type,
+                    manifest.status,
+                    manifest.inputs_hash,
+                    paths::run_dir(key),
+                    text,
+                    manifest.schema_version,
+                    sha256.to_string(),
+                    manifest.started_at,
+                    manifest.finished_at,
+                ],
+            ),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Decisions: state in, plan out. Nothing here reads or writes; `--dry-run` is the same plan, not
+//! carried out.
+
+pub mod adopt;
+pub mod apply;
+pub mod record;
+pub mod replay;
+pub mod rollback;
+pub mod verify;

@@ -1,0 +1,435 @@
+//! Bringing an existing tree of runs under the store, every byte as it is (`store-layout.md`,
+//! "Adopt").
+//!
+//! A run is a folder with a regular `manifest.json`. Links are never followed; names that begin
+//! with a dot are staging folders; `inputs` and `outputs` are parts of runs, never runs. The source
+//! is only read.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::commit::{Change, Operation, What};
+use super::facts::{self, ManifestBytes, PriorFiles};
+use super::source;
+use super::stage::{RunFolder, Stage};
+use super::{Conflict, Store, StoreError};
+use crate::backend::{Disk, Kind};
+use crate::base::digest::{BlobId, Sha256};
+use crate::base::escape;
+use crate::base::id::{JobId, OperationId, RunKey};
+use crate::base::json;
+use crate::base::limits;
+use crate::format::entry::EntryKind;
+use crate::format::file_list::FileEntry;
+use crate::format::finding::{Exceptions, Finding};
+use crate::format::manifest::Manifest;
+use crate::format::paths;
+use crate::plan::adopt::{self, Refusal};
+use crate::plan::verify::Found;
+use crate::schema::{FileFact, Facts, Pack};
+
+/// How to adopt.
+#[derive(Debug, Clone, Default)]
+pub struct AdoptOptions {
+    /// The job of runs that say none themselves.
+    pub job: Option<JobId>,
+}
+
+/// What became of one folder or file of the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Adopted {
+    /// It came in.
+    New {
+        /// As which run.
+        key: RunKey,
+        /// How many findings it came in with.
+        exceptions: usize,
+    },
+    /// The store has it already, byte for byte.
+    Already {
+        /// As which run.
+        key: RunKey,
+    },
+    /// It did not come in, for this reason.
+    Refused(String),
+    /// It is no run, for this reason.
+    Skipped(String),
+}
+
+/// One folder or file of the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Where, below the source.
+    pub place: String,
+    /// What became of it.
+    pub result: Adopted,
+}
+
+/// What an adoption did.
+#[derive(Debug, Clone, Default)]
+pub struct AdoptReport {
+    /// The operation that did it.
+    pub operation: Option<OperationId>,
+    /// Everything that was looked at.
+    pub seen: Vec<Seen>,
+}
+
+impl AdoptReport {
+    /// How many were adopted, already here, refused, skipped.
+    pub fn counts(&self) -> (usize, usize, usize, usize) {
+        let count = |wanted: fn(&Adopted) -> bool| self.seen.iter().filter(|seen| wanted(&seen.result)).count();
+        (
+            count(|result| matches!(result, Adopted::New { .. })),
+            count(|result| matches!(result, Adopted::Already { .. })),
+            count(|result| matches!(result, Adopted::Refused(_))),
+            count(|result| matches!(result, Adopted::Skipped(_))),
+        )
+    }
+}
+
+/// Deepest folder looked into for runs, below the source.
+const DEPTH: usize = 12;
+/// Runs committed together.
+const BATCH_RUNS: usize = 512;
+
+/// A folder of the source that is a run.
+struct Candidate {
+    place: String,
+    name: String,
+}
+
+impl Store {
+    /// Adopts every run in a folder tree.
+    pub fn adopt(&self, from: &Path, options: &AdoptOptions) -> Result<AdoptReport, StoreError> {
+        let source::Given::Folder(disk) = source::given(from)? else {
+            let why = "it is a file; adopt takes a folder with runs in it".to_owned();
+            return Err(StoreError::Input { path: from.display().to_string(), why });
+        };
+        self.refuse_own_tree(&disk, from)?;
+        let mut report = AdoptReport::default();
+        let mut candidates = Vec::new();
+        let top = from.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
+        find_runs(&disk, "", top.as_deref().unwrap_or("run"), 0, &mut candidates, &mut report.seen)?;
+
+        let mut operation = Operation::begin(self)?;
+        report.operation = Some(operation.id);
+        let total = candidates.len() as u64;
+        let mut done = 0;
+        for chunk in candidates.chunks(BATCH_RUNS) {
+            if self.context.progress.interrupted() {
+                return Err(StoreError::Interrupted { done, total });
+            }
+            self.adopt_batch(&mut operation, &disk, chunk, options, &mut report)?;
+            done += chunk.len() as u64;
+            self.context.progress.at(done, total);
+        }
+        operation.end();
+        report.seen.sort_by(|a, b| a.place.cmp(&b.place));
+        Ok(report)
+    }
+
+    /// A store does not adopt itself, nor a folder that it lies in.
+    fn refuse_own_tree(&self, disk: &Disk, from: &Path) -> Result<(), StoreError> {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let (source, own) = (real(disk.root()), real(self.root()));
+        if source.starts_with(&own) || own.starts_with(&source) {
+            let why = "it is this store, or lies in it, or holds it; adopt takes a tree elsewhere".to_owned();
+            return Err(StoreError::Input { path: from.display().to_string(), why });
+        }
+        Ok(())
+    }
+
+    fn adopt_batch(
+        &self,
+        operation: &mut Operation,
+        disk: &Disk,
+        chunk: &[Candidate],
+        options: &AdoptOptions,
+        report: &mut AdoptReport,
+    ) -> Result<(), StoreError> {
+        let mut stage: Option<Stage> = None;
+        let mut staged: Vec<StagedRun> = Vec::new();
+        let mut coming: HashMap<RunKey, HashMap<String, Sha256>> = HashMap::new();
+        for candidate in chunk {
+            let run = self.stage_candidate(operation, &mut stage, disk, candidate, options, &coming);
+            match run {
+                Ok(Staged::Here(key)) => report.seen.push(seen(candidate, Adopted::Already { key })),
+                Ok(Staged::Run(run)) => {
+                    let files = run.entries.iter().filter_map(|f| Some((f.path.to_string(), f.blob()?.sha256)));
+                    coming.insert(run.key.clone(), files.collect());
+                    staged.push(*run);
+                }
+                Err(StoreError::Input { path, why }) => {
+                    report.seen.push(seen(candidate, Adopted::Refused(format!("{path}: {why}"))));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(mut stage) = stage else { return Ok(()) };
+        let mut changes = Vec::new();
+        for run in &mut staged {
+            // Links between runs are judged when all runs of the batch are known, whatever their order.
+            let findings = self.arrival_findings(operation, run, &coming)?;
+            run.exceptions = findings.len();
+            let exceptions = match findings.is_empty() {
+                true => None,
+                false => Some(stage.keep(&Exceptions::of(&findings).to_bytes())?.sha256),
+            };
+            let what = What::New {
+                kind: EntryKind::Adopted,
+                manifest: run.manifest.sha256,
+                files: run.files.sha256,
+                staged: run.staged.clone(),
+                outcome: None,
+                attempt_of: None,
+                exceptions,
+            };
+            changes.push(Change { key: run.key.clone(), what });
+        }
+        if changes.is_empty() {
+            stage.end();
+            return Ok(());
+        }
+        let answers = operation.commit(stage, changes)?;
+        for (run, answer) in staged.into_iter().zip(answers) {
+            let result = match answer {
+                Ok(_) => Adopted::New { key: run.key, exceptions: run.exceptions },
+                // Another process brought it in meanwhile; whether it is the same, its entry tells.
+                Err(Conflict::Exists(key)) => match self.same_run(operation, &key, &run)? {
+                    Ok(()) => Adopted::Already { key },
+                    Err(refusal) => Adopted::Refused(refusal.to_string()),
+                },
+                Err(conflict) => Adopted::Refused(conflict.to_string()),
+            };
+            report.seen.push(Seen { place: run.place, result });
+        }
+        Ok(())
+    }
+
+    fn stage_candidate(
+        &self,
+        operation: &mut Operation,
+        stage: &mut Option<Stage>,
+        disk: &Disk,
+        candidate: &Candidate,
+        options: &AdoptOptions,
+        coming: &HashMap<RunKey, HashMap<String, Sha256>>,
+    ) -> Result<Staged, StoreError> {
+        let refused = |why: String| StoreError::Input { path: candidate.place.clone(), why };
+        let path = join(&candidate.place, paths::MANIFEST);
+        let bytes = disk.read(&path, limits::JSON_BYTES as u64).map_err(|error| refused(error.to_string()))?;
+        let manifest = Manifest::parse(&bytes).map_err(|error| refused(format!("manifest.json: {error}")))?;
+        let derived = derived_job(disk, &candidate.place, &bytes);
+        let key = adopt::place(&candidate.name, &manifest, derived.as_deref(), options.job.as_ref())
+            .map_err(|refusal| refused(refusal.to_string()))?;
+        if coming.contains_key(&key) {
+            return Err(refused(format!("another folder of this tree is {key} too")));
+        }
+        if operation.states().get(&key)?.is_some() {
+            let found = listed(disk, candidate)?;
+            let run = StagedRun::comparable(candidate, key.clone(), BlobId::of(&bytes), found);
+            return match self.same_run(operation, &key, &run)? {
+                Ok(()) => Ok(Staged::Here(key)),
+                Err(refusal) => Err(refused(refusal.to_string())),
+            };
+        }
+        let stage = match stage {
+            Some(stage) => stage,
+            None => stage.insert(operation.stage()?),
+        };
+        let below = disk.below(&candidate.place).map_err(|error| refused(error.to_string()))?;
+        let tree = source::tree(below, &candidate.place, &|name| name == paths::MANIFEST)?;
+        let mut folder: RunFolder = stage.run_folder()?;
+        stage.add_tree(&mut folder, "", &tree)?;
+        let staged = folder.path.clone();
+        let (manifest, files, entries) = stage.end_run(folder, &bytes)?;
+        Ok(Staged::Run(Box::new(StagedRun {
+            place: candidate.place.clone(),
+            key,
+            manifest,
+            files,
+            entries,
+            staged,
+            exceptions: 0,
+        })))
+    }
+
+    /// What is already inconsistent in a run that comes in.
+    fn arrival_findings(
+        &self,
+        operation: &mut Operation,
+        run: &StagedRun,
+        coming: &HashMap<RunKey, HashMap<String, Sha256>>,
+    ) -> Result<Vec<Finding>, StoreError> {
+        let mut found = std::collections::BTreeMap::new();
+        for entry in &run.entries {
+            let what = match entry.blob() {
+                Some(blob) => Found::File { blob, exec: entry.exec() },
+                None => Found::Dir,
+            };
+            found.insert(entry.path.to_string(), what);
+        }
+        let bytes = self.disk.read(&join(&run.staged, paths::MANIFEST), limits::JSON_BYTES as u64)?;
+        let folder = facts::FolderFacts { manifest: ManifestBytes::Bytes(bytes), found };
+        let states = std::cell::RefCell::new(operation.states());
+        let prior = |job: &str, name: &str| -> PriorFiles {
+            let key = RunKey { job: job.parse().ok()?, run: name.parse().ok()? };
+            if let Some(files) = coming.get(&key) {
+                return Some(files.clone());
+            }
+            let state = states.borrow_mut().get(&key).ok()??;
+            self.digests_of(&state.files).ok()
+        };
+        let logged =
+            facts::Logged { manifests: &[run.manifest.sha256], files: &run.entries };
+        let mut findings = facts::check(&self.disk, &run.staged, &run.key, &folder, Some(&logged), &prior);
+        if let ManifestBytes::Bytes(bytes) = &folder.manifest {
+            let pack = Pack::builtin("sigilzero").expect("the pack is built in");
+            self.schema_findings(&run.key, bytes, pack, &mut findings);
+        }
+        Ok(findings)
+    }
+
+    fn same_run(
+        &self,
+        operation: &mut Operation,
+        key: &RunKey,
+        run: &StagedRun,
+    ) -> Result<Result<(), Refusal>, StoreError> {
+        let Some(state) = operation.states().get(key)? else { return Ok(Ok(())) };
+        let revisions: Vec<Sha256> =
+            self.chain(key)?.into_iter().filter_map(|(_, entry)| entry.after).collect();
+        Ok(adopt::compare(key, &revisions, &state.files, &run.manifest.sha256, &run.files.sha256))
+    }
+}
+
+enum Staged {
+    Here(RunKey),
+    Run(Box<StagedRun>),
+}
+
+struct StagedRun {
+    place: String,
+    key: RunKey,
+    manifest: BlobId,
+    files: BlobId,
+    entries: Vec<FileEntry>,
+    staged: String,
+    exceptions: usize,
+}
+
+impl StagedRun {
+    /// A run as found, for comparing with what the store has: nothing is staged.
+    fn comparable(candidate: &Candidate, key: RunKey, manifest: BlobId, entries: Vec<FileEntry>) -> Self {
+        let lists = crate::format::file_list::print(&entries);
+        let files = BlobId::of(lists.last().expect("a file list has at least one blob"));
+        let (place, staged) = (candidate.place.clone(), String::new());
+        Self { place, key, manifest, files, entries, staged, exceptions: 0 }
+    }
+}
+
+fn seen(candidate: &Candidate, result: Adopted) -> Seen {
+    Seen { place: candidate.place.clone(), result }
+}
+
+fn join(dir: &str, name: &str) -> String {
+    if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
+}
+
+/// A candidate's files as a file list would have them, hashed and not copied.
+fn listed(disk: &Disk, candidate: &Candidate) -> Result<Vec<FileEntry>, StoreError> {
+    let refused = |path: &str, why: String| StoreError::Input { path: join(&candidate.place, path), why };
+    let folder = facts::folder(disk, &candidate.place)?;
+    let mut entries = Vec::with_capacity(folder.found.len());
+    for (path, found) in &folder.found {
+        let place = path
+            .parse()
+            .map_err(|error: crate::base::name::PathError| refused(path, error.to_string()))?;
+        entries.push(match found {
+            Found::Dir => FileEntry::dir(place),
+            Found::File { blob, exec } => FileEntry::file(place, *blob, *exec),
+            Found::Special(what) => {
+                let why = format!("it is a {what}; only regular files and folders are recorded");
+                return Err(refused(path, why));
+            }
+            Found::Unreadable(why) => return Err(refused(path, why.clone())),
+        });
+    }
+    Ok(entries)
+}
+
+/// The job that the pack's facts give a run whose manifest has none.
+fn derived_job(disk: &Disk, place: &str, manifest: &[u8]) -> Option<String> {
+    let pack = Pack::builtin("sigilzero")?;
+    let doc = json::scan(manifest).ok()?;
+    let facts = read_facts(disk, place, pack, &[]);
+    pack.derive(&doc, "/job_id", &facts)
+}
+
+/// The side facts that a pack's migrations want, read from a run's folder. What cannot be read is
+/// absent, and the pack says what follows.
+pub(super) fn read_facts(disk: &Disk, dir: &str, pack: &Pack, files: &[FileFact]) -> Facts {
+    let contents = pack
+        .wanted_files()
+        .filter_map(|path| {
+            let bytes = disk.read_opt(&join(dir, path), limits::JSON_BYTES as u64).ok()??;
+            Some((path.to_owned(), bytes))
+        })
+        .collect();
+    Facts { files: files.to_vec(), contents }
+}
+
+fn note(seen: &mut Vec<Seen>, place: String, result: Adopted) {
+    seen.push(Seen { place, result });
+}
+
+fn find_runs(
+    disk: &Disk,
+    dir: &str,
+    name: &str,
+    depth: usize,
+    candidates: &mut Vec<Candidate>,
+    seen: &mut Vec<Seen>,
+) -> Result<(), StoreError> {
+    let entries = match disk.list(dir) {
+        Ok(entries) => entries,
+        Err(error) => {
+            note(seen, dir.to_owned(), Adopted::Refused(error.to_string()));
+            return Ok(());
+        }
+    };
+    let shown = |name: &std::ffi::OsStr| join(dir, &escape::bytes(std::os::unix::ffi::OsStrExt::as_bytes(name)));
+    if let Some(manifest) = entries.iter().find(|entry| entry.name == paths::MANIFEST) {
+        match manifest.kind {
+            Kind::File => candidates.push(Candidate { place: dir.to_owned(), name: name.to_owned() }),
+            other => {
+                let why = format!("its manifest.json is a {}; only regular manifests are taken", other.word());
+                note(seen, if dir.is_empty() { ".".to_owned() } else { dir.to_owned() }, Adopted::Refused(why));
+            }
+        }
+        return Ok(());
+    }
+    for entry in &entries {
+        let place = shown(&entry.name);
+        let skip = |why: &str| Adopted::Skipped(why.to_owned());
+        let Some(name) = entry.name.to_str() else {
+            note(seen, place, Adopted::Refused("its name is not UTF-8".to_owned()));
+            continue;
+        };
+        match entry.kind {
+            Kind::Link => {
+                let target = disk.read_link(&place).unwrap_or_default();
+                note(seen, place, Adopted::Skipped(format!("a link to {target}; links are not followed")));
+            }
+            Kind::Dir if name.starts_with('.') => note(seen, place, skip("a staging folder")),
+            Kind::Dir if matches!(name, "inputs" | "outputs") => {
+                note(seen, place, skip("a run's part without a run"));
+            }
+            Kind::Dir if depth + 1 >= DEPTH => note(seen, place, skip("too deep to hold runs")),
+            Kind::Dir => find_runs(disk, &place, name, depth + 1, candidates, seen)?,
+            Kind::File => note(seen, place, skip("a file that belongs to no run")),
+            other => note(seen, place, Adopted::Skipped(format!("a {}", other.word()))),
+        }
+    }
+    Ok(())
+}

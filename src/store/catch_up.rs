@@ -1,0 +1,195 @@
+//! Keeping the index: bringing it up to date, building it anew, doing without a place to write it.
+
+use std::collections::BTreeSet;
+
+use rayon::prelude::*;
+
+use super::{LogView, Store, StoreError};
+use crate::backend::FileLock;
+use crate::base::digest::Sha256;
+use crate::base::id::RunKey;
+use crate::base::limits;
+use crate::format::entry::{Entry, EntryKind};
+use crate::format::file_list::{FileEntry, ListBlob};
+use crate::format::finding::Code;
+use crate::format::manifest::Manifest;
+use crate::format::paths;
+use crate::index::{Index, LogRow, ManifestRow};
+use crate::plan::replay;
+
+/// Manifests read ahead of the one thread that writes rows.
+const READ_AHEAD: usize = 1024;
+
+impl Store {
+    /// The index, up to date with the settled log. Built when it is missing or unusable; kept in
+    /// memory when the store cannot be written to. Only what is settled is indexed: a frame that
+    /// can be read need not be durable yet.
+    pub(super) fn index(&self) -> Result<Index, StoreError> {
+        let path = self.disk.full_path(paths::INDEX);
+        let view = self.settled()?;
+        if let Ok(index) = Index::open_read_only(&path)
+            && index.log_size().is_ok_and(|size| size == view.head.size)
+        {
+            return Ok(index);
+        }
+        let Ok(_lock) = FileLock::acquire(
+            &self.disk,
+            paths::INDEX_LOCK,
+            &self.context.holder,
+            self.context.lock_timeout,
+        ) else {
+            let index = Index::in_memory()?;
+            self.fill(&index, &view)?;
+            return Ok(index);
+        };
+        let view = self.settled()?;
+        if let Ok(index) = Index::open(&path) {
+            let size = index.log_size().unwrap_or(u64::MAX);
+            if size == view.head.size || (size < view.head.size && self.bring_up(&index, &view).is_ok()) {
+                return Ok(index);
+            }
+        }
+        self.build(&view)?;
+        Ok(Index::open(&path)?)
+    }
+
+    fn settled(&self) -> Result<LogView, StoreError> {
+        Ok(LogView { head: self.head()?, pending: Vec::new(), torn: None })
+    }
+
+    /// Builds the index anew, whatever is there.
+    pub(super) fn rebuild_index(&self) -> Result<Index, StoreError> {
+        let _lock = FileLock::acquire(
+            &self.disk,
+            paths::INDEX_LOCK,
+            &self.context.holder,
+            self.context.lock_timeout,
+        )?;
+        self.build(&self.settled()?)?;
+        Ok(Index::open_read_only(&self.disk.full_path(paths::INDEX))?)
+    }
+
+    /// Builds the index aside and renames it into place. Only the holder of the index lock.
+    fn build(&self, view: &LogView) -> Result<(), StoreError> {
+        const ASIDE: &str = "tmp/index.new";
+        for leftover in [ASIDE, "tmp/index.new-journal"] {
+            self.disk.remove_tree(leftover)?;
+        }
+        let index = Index::create(&self.disk.full_path(ASIDE))?;
+        self.fill(&index, view)?;
+        drop(index);
+        // A journal of the old index must not be taken for one of the new.
+        self.disk.remove_tree("index.sqlite-journal")?;
+        self.disk.replace(ASIDE, paths::INDEX)?;
+        Ok(())
+    }
+
+    fn fill(&self, index: &Index, view: &LogView) -> Result<(), StoreError> {
+        index.begin_changes()?;
+        self.index_entries(index, view, 0)?;
+        index.finish_tables()?;
+        // All manifests are read: those of the log and those that only the disk has.
+        let mut runs: BTreeSet<RunKey> = index.all_runs()?.into_iter().collect();
+        let scan = self.scan()?;
+        let unknown: Vec<RunKey> = scan.runs.into_iter().filter(|key| !runs.contains(key)).collect();
+        self.index_manifests(index, runs.iter().cloned().collect())?;
+        for key in &unknown {
+            let row = ManifestRow::Bad { code: Code::RunUnknown.as_str(), detail: Code::RunUnknown.title() };
+            index.put_manifest(key, &row)?;
+        }
+        runs.clear();
+        index.commit_changes(view.head.size)?;
+        Ok(())
+    }
+
+    fn bring_up(&self, index: &Index, view: &LogView) -> Result<(), StoreError> {
+        let from = index.log_size()?;
+        index.begin_changes()?;
+        let done = self
+            .index_entries(index, view, from)
+            .and_then(|changed| self.index_manifests(index, changed.into_iter().collect()))
+            .and_then(|()| Ok(index.commit_changes(view.head.size)?));
+        if done.is_err() {
+            index.abandon_changes();
+        }
+        done
+    }
+
+    /// Rows of the log part; gives the runs that changed.
+    fn index_entries(&self, index: &Index, view: &LogView, from: u64) -> Result<BTreeSet<RunKey>, StoreError> {
+        let mut changed = BTreeSet::new();
+        self.each_entry(view, from, &mut |at, bytes| {
+            let entry = Entry::parse(bytes).map_err(StoreError::record(format!("log entry {at}")))?;
+            index.put_entry(&LogRow { index: at, leaf: replay::leaf(bytes), entry: &entry })?;
+            let Some(key) = entry.run() else { return Ok(()) };
+            if matches!(entry.kind, EntryKind::Recorded | EntryKind::Adopted)
+                && let Some(list) = &entry.files
+            {
+                // A list that is gone is a finding of verify; the index shows the run without files.
+                let files = self.file_list(list).unwrap_or_default();
+                index.put_files(&key, &files)?;
+            }
+            changed.insert(key);
+            Ok(())
+        })?;
+        Ok(changed)
+    }
+
+    /// Rows of the disk part.
+    fn index_manifests(&self, index: &Index, runs: Vec<RunKey>) -> Result<(), StoreError> {
+        for chunk in runs.chunks(READ_AHEAD) {
+            let read: Vec<_> = chunk.par_iter().map(|key| (key, self.read_manifest(key))).collect();
+            for (key, read) in &read {
+                match read {
+                    Ok((manifest, text, sha256)) => {
+                        index.put_manifest(key, &ManifestRow::Good { manifest, text, sha256: *sha256 })?;
+                    }
+                    Err((code, detail)) => {
+                        index.put_manifest(key, &ManifestRow::Bad { code: code.as_str(), detail })?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a run's manifest as it lies: the manifest, its text and digest, or the finding that it is.
+    pub(super) fn read_manifest(&self, key: &RunKey) -> Result<(Manifest, String, Sha256), (Code, String)> {
+        let bytes = match self.disk.read_opt(&paths::manifest(key), limits::JSON_BYTES as u64) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Err((Code::ManifestMissing, Code::ManifestMissing.title().to_owned())),
+            Err(error) if error.is_not_regular() => return Err((Code::NotRegular, error.to_string())),
+            Err(error) => return Err((Code::ManifestUnreadable, error.to_string())),
+        };
+        let sha256 = Sha256::of(&bytes);
+        let unreadable = |why: String| (Code::ManifestUnreadable, why);
+        let manifest = Manifest::parse(&bytes).map_err(|error| unreadable(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))?;
+        Ok((manifest, text, sha256))
+    }
+
+    /// A run's file list, its parts put together.
+    pub fn file_list(&self, digest: &Sha256) -> Result<Vec<FileEntry>, StoreError> {
+        let read = |digest: &Sha256| -> Result<ListBlob, StoreError> {
+            let missing = StoreError::BlobMissing { what: "file list", digest: *digest };
+            let bytes = self.blobs.get(digest)?.ok_or(missing)?;
+            ListBlob::parse(&bytes).map_err(StoreError::record(format!("file list {digest}")))
+        };
+        match read(digest)? {
+            ListBlob::Entries(entries) => Ok(entries),
+            ListBlob::Parts(parts) => {
+                let mut entries = Vec::new();
+                for part in parts {
+                    let ListBlob::Entries(more) = read(&part.list)? else {
+                        let place = format!("file list {}", part.list);
+                        return Err(StoreError::LogDamaged { place, why: "a list of lists of lists".to_owned() });
+                    };
+                    entries.extend(more);
+                }
+                crate::format::file_list::check_entries(&entries)
+                    .map_err(StoreError::record(format!("file list {digest}")))?;
+                Ok(entries)
+            }
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! The one write path (`store-layout.md`, "One write path").
+//!
+//! An [`Operation`] is one command's changes, made of one or more batches. A batch is staged
+//! without a lock, then, under the store lock: checked against the log's state, committed by one
+//! frame with one fsync, applied, settled into bundles, and its frame retired. Recovery runs the
+//! same steps from the frame alone.
+
+use std::collections::HashMap;
+
+use super::apply::{Foreign, Redo, Target};
+use super::log::{base_of, batches_of};
+use super::stage::Stage;
+use super::states::States;
+use super::{Conflict, Store, StoreError};
+use crate::backend::{FileLock, SegmentMark, Wal};
+use crate::base::digest::Sha256;
+use crate::base::id::{OperationId, RunId, RunKey};
+use crate::format::actor::{Actor, Reason};
+use crate::format::batch::Batch;
+use crate::format::entry::{Entry, EntryKind, PackRef};
+use crate::format::head::Head;
+use crate::format::paths;
+use crate::plan::replay;
+
+/// One command's changes.
+pub(super) struct Operation {
+    store: Store,
+    /// Its id.
+    pub id: OperationId,
+    actor: Actor,
+    reason: Option<Reason>,
+    batch: u64,
+    states: States,
+}
+
+/// One change of a batch.
+pub(super) struct Change {
+    /// The run.
+    pub key: RunKey,
+    /// What is done to it.
+    pub what: What,
+}
+
+/// What a change does.
+pub(super) enum What {
+    /// A new run's folder is put in its place.
+    New {
+        /// `Recorded` or `Adopted`.
+        kind: EntryKind,
+        /// The manifest's digest.
+        manifest: Sha256,
+        /// The file list's digest.
+        files: Sha256,
+        /// Where the folder is staged.
+        staged: String,
+        /// How the recorded command ended.
+        outcome: Option<String>,
+        /// The first attempt.
+        attempt_of: Option<RunId>,
+        /// The findings that it came in with.
+        exceptions: Option<Sha256>,
+    },
+    /// A manifest is replaced.
+    Rewrite {
+        /// `Migrated` or `RolledBack`.
+        kind: EntryKind,
+        /// The revision planned from.
+        before: Sha256,
+        /// The new revision.
+        after: Sha256,
+        /// Where the new revision is staged.
+        staged: String,
+        /// The migration that did it.
+        route: Option<Route>,
+    },
+    /// Nothing changes; the log tells of it.
+    Tell {
+        /// The kind of entry.
+        kind: EntryKind,
+        /// What it tells in full.
+        detail: Sha256,
+    },
+}
+
+/// The migration behind a rewrite.
+#[derive(Clone)]
+pub(super) struct Route {
+    /// The versions passed, both ends included.
+    pub path: Vec<String>,
+    /// The pack that decided.
+    pub pack: PackRef,
+}
+
+/// A change that went into the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Committed {
+    /// The index of its entry.
+    pub entry: u64,
+    /// Whether the target held foreign bytes, which were kept and left in place.
+    pub foreign: bool,
+}
+
+impl Operation {
+    /// Begins an operation of the store's declared actor.
+    pub fn begin(store: &Store) -> Result<Self, StoreError> {
+        let clock = &store.context.clock;
+        let random = clock.random();
+        let mut tail = [0u8; 10];
+        tail.copy_from_slice(&random[..10]);
+        let millis = u64::try_from(clock.now().millis()).unwrap_or(0);
+        Ok(Self {
+            store: store.clone(),
+            id: OperationId::new(millis, tail),
+            actor: Actor::declared(&store.context.actor, clock.random()),
+            reason: store.context.reason.as_deref().map(|text| Reason::new(text, clock.random())),
+            batch: 0,
+            states: States::open(store)?,
+        })
+    }
+
+    /// What the log says of runs, as of the last commit of this operation.
+    pub fn states(&mut self) -> &mut States {
+        &mut self.states
+    }
+
+    /// Begins the next batch.
+    pub fn stage(&mut self) -> Result<Stage, StoreError> {
+        self.batch += 1;
+        let mut stage = Stage::begin(&self.store, &self.id, self.batch)?;
+        stage.keep(&self.actor.to_bytes())?;
+        if let Some(reason) = &self.reason {
+            stage.keep(&reason.to_bytes())?;
+        }
+        Ok(stage)
+    }
+
+    fn entry(&self, kind: EntryKind) -> Entry {
+        let actor = Sha256::of(&self.actor.to_bytes());
+        let mut entry = Entry::new(kind, self.store.context.clock.now(), actor, self.id, self.batch);
+        entry.reason = self.reason.as_ref().map(|reason| Sha256::of(&reason.to_bytes()));
+        entry
+    }
+
+    /// Commits a batch. Each change either goes into the log or drops out with its conflict; the
+    /// answers are in the order of the changes.
+    pub fn commit(
+        &mut self,
+        mut stage: Stage,
+        changes: Vec<Change>,
+    ) -> Result<Vec<Result<Committed, Conflict>>, StoreError> {
+        let marks = stage.flush()?;
+        let mut session = Session::open(&self.store)?;
+        let recovered = std::mem::take(&mut session.foreign);
+        self.note_foreign(&mut session, &recovered)?;
+        self.states.advance(&session.head)?;
+
+        let first = session.head.size;
+        let mut entries: Vec<(usize, Entry, Vec<u8>)> = Vec::new();
+        let mut answers: Vec<Result<Committed, Conflict>> = Vec::with_capacity(changes.len());
+        for (at, change) in changes.iter().enumerate() {
+            match self.fill(change)? {
+                Err(conflict) => answers.push(Err(conflict)),
+                Ok(entry) => {
+                    let index = first + entries.len() as u64;
+                    let bytes = entry.to_bytes().map_err(StoreError::record("a new log entry"))?;
+                    self.states.take(index, &entry, &bytes)?;
+                    answers.push(Ok(Committed { entry: index, foreign: false }));
+                    entries.push((at, entry, bytes));
+                }
+            }
+        }
+        if !entries.is_empty() {
+            let bytes = entries.iter().map(|(_, _, bytes)| bytes.clone()).collect();
+            let batch = Batch { first, segments: marks, entries: bytes };
+            session.append(&batch)?;
+            let mut foreign = Vec::new();
+            for (at, entry, _) in &entries {
+                let staged = match &changes[*at].what {
+                    What::New { staged, .. } | What::Rewrite { staged, .. } => Some(staged.as_str()),
+                    What::Tell { .. } => None,
+                };
+                let states = [entry.before, entry.after];
+                let target = Target { entry, states: &states, wanted: 1, staged };
+                if let Some(found) = self.store.apply(&target, &mut session.touched)? {
+                    answers[*at] = answers[*at].clone().map(|done| Committed { foreign: true, ..done });
+                    foreign.push(found);
+                }
+            }
+            session.settle(&[batch])?;
+            self.note_foreign(&mut session, &foreign)?;
+        }
+        drop(session);
+        stage.end();
+        Ok(answers)
+    }
+
+    /// Completes a change into an entry, or tells what stands against it.
+    fn fill(&mut self, change: &Change) -> Result<Result<Entry, Conflict>, StoreError> {
+        let key = &change.key;
+        let state = self.states.get(key)?;
+        let kind = match &change.what {
+            What::New { kind, .. } | What::Rewrite { kind, .. } | What::Tell { kind, .. } => *kind,
+        };
+        let mut entry = self.entry(kind);
+        entry.job_id = Some(key.job.clone());
+        entry.run_id = Some(key.run.clone());
+        match (&change.what, state) {
+            (What::New { .. }, Some(_)) => return Ok(Err(Conflict::Exists(key.clone()))),
+            (What::New { manifest, files, outcome, attempt_of, exceptions, .. }, None) => {
+                if let Some(twin) = self.states.twin(key)? {
+                    return Ok(Err(Conflict::Twin { run: key.clone(), twin }));
+                }
+                entry.run_seq = Some(1);
+                entry.after = Some(*manifest);
+                entry.files = Some(*files);
+                entry.outcome = outcome.clone();
+                entry.attempt_of = attempt_of.clone();
+                entry.exceptions = *exceptions;
+            }
+            (_, None) => return Ok(Err(Conflict::Unknown(key.clone()))),
+            (What::Rewrite { before, after, route, .. }, Some(state)) => {
+                if state.manifest != *before {
+                    let (run, planned, found) = (key.clone(), *before, state.manifest);
+                    return Ok(Err(Conflict::Changed { run, planned, found }));
+                }
+                continue_run(&mut entry, &state);
+                entry.after = Some(*after);
+                if let Some(route) = route {
+                    entry.from = route.path.first().cloned();
+                    entry.to = route.path.last().cloned();
+                    entry.path = Some(route.path.clone());
+                    entry.pack = Some(route.pack.clone());
+                }
+            }
+            (What::Tell { detail, .. }, Some(state)) => {
+                continue_run(&mut entry, &state);
+                entry.after = Some(state.manifest);
+                entry.detail = Some(*detail);
+            }
+        }
+        Ok(Ok(entry))
+    }
+
+    /// Puts what was found in the place of a committed change into the log: the bytes were kept, the
+    /// file was left.
+    fn note_foreign(&mut self, session: &mut Session<'_>, found: &[Foreign]) -> Result<(), StoreError> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let mut blobs = self.store.blobs.writer();
+        let detail = blobs.put_small(&Foreign::list(found))?.sha256;
+        blobs.put_small(&self.actor.to_bytes())?;
+        if let Some(reason) = &self.reason {
+            blobs.put_small(&reason.to_bytes())?;
+        }
+        let marks = marks(&blobs.flush()?);
+        let mut entry = self.entry(EntryKind::Noted);
+        entry.detail = Some(detail);
+        let bytes = entry.to_bytes().map_err(StoreError::record("a new log entry"))?;
+        let index = session.head.size;
+        let batch = Batch { first: index, segments: marks, entries: vec![bytes.clone()] };
+        session.append(&batch)?;
+        session.settle(&[batch])?;
+        self.states.take(index, &entry, &bytes)
+    }
+
+    /// Ends the operation: the index is brought up to date. A failure there changes nothing, since
+    /// the index is rebuilt whenever it is missing or behind.
+    pub fn end(self) {
+        let _ = self.store.index();
+    }
+}
+
+fn continue_run(entry: &mut Entry, state: &replay::RunState) {
+    entry.run_seq = Some(state.seq + 1);
+    entry.run_prev = Some(state.leaf);
+    entry.before = Some(state.manifest);
+    entry.files = Some(state.files);
+}
+
+fn marks(marks: &[SegmentMark]) -> Vec<crate::format::batch::Mark> {
+    marks.iter().map(|mark| crate::format::batch::Mark { number: mark.number, len: mark.len }).collect()
+}
+
+/// What is done while the store lock is held.
+pub(super) struct Session<'s> {
+    store: &'s Store,
+    // Dropped last, after the journal is closed.
+    wal: Wal,
+    /// The settled log.
+    pub head: Head,
+    /// Folders whose entries changed and are not flushed yet.
+    pub touched: Touched,
+    /// What recovery found in the place of committed changes.
+    pub foreign: Vec<Foreign>,
+    _lock: FileLock,
+}
+
+/// Folders to flush before a batch counts as settled.
+#[derive(Default)]
+pub(super) struct Touched(std::collections::BTreeSet<String>);
+
+impl Touched {
+    /// A folder's entries changed.
+    pub fn folder(&mut self, path: impl Into<String>) {
+        self.0.insert(path.into());
+    }
+}
+
+impl<'s> Session<'s> {
+    /// Takes the store lock and finishes what an earlier holder left.
+    pub fn open(store: &'s Store) -> Result<Self, StoreError> {
+        let context = &store.context;
+        let lock = FileLock::acquire(&store.disk, paths::LOCK, &context.holder, context.lock_timeout)?;
+        let head = store.head()?;
+        let (wal, frames) = Wal::open(&store.disk, &lock, store.config.store_id, base_of(&head))?;
+        let mut session =
+            Self { store, wal, head, touched: Touched::default(), foreign: Vec::new(), _lock: lock };
+        store.blobs.set_committed(&segment_marks(&session.head));
+        if !frames.is_empty() {
+            let bodies: Vec<&[u8]> = frames.iter().map(|frame| frame.body.as_slice()).collect();
+            let batches = batches_of(&session.head, &bodies)?;
+            session.redo(&batches)?;
+        }
+        store.sweep();
+        Ok(session)
+    }
+
+    /// Applies committed batches that an earlier holder did not settle.
+    fn redo(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
+        let mut reach = self.head.clone();
+        for batch in batches {
+            reach.advance_segments(&batch.segments);
+        }
+        // What can be read of a segment need not be durable yet.
+        self.store.blobs.make_durable(&segment_marks(&reach))?;
+        let mut entries = Vec::new();
+        let mut chains: HashMap<RunKey, Vec<Option<Sha256>>> = HashMap::new();
+        for batch in batches {
+            for bytes in &batch.entries {
+                let entry = Entry::parse(bytes).map_err(StoreError::record(paths::WAL))?;
+                let wanted = entry.run().map(|key| {
+                    let chain = chains.entry(key).or_insert_with(|| vec![entry.before]);
+                    chain.push(entry.after);
+                    chain.len() - 1
+                });
+                entries.push((entry, wanted));
+            }
+        }
+        let redo = Redo::begin(self.store)?;
+        for (entry, wanted) in &entries {
+            let (Some(key), Some(wanted)) = (entry.run(), wanted) else { continue };
+            let target = Target { entry, states: &chains[&key], wanted: *wanted, staged: None };
+            if let Some(found) = self.store.apply(&target, &mut self.touched)? {
+                self.foreign.push(found);
+            }
+        }
+        redo.end();
+        self.settle(batches)
+    }
+
+    /// The commit point: one frame, one fsync.
+    pub fn append(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        self.wal.append(&batch.to_bytes())?;
+        Ok(())
+    }
+
+    /// Makes the effects of committed batches durable, their entries part of the bundles, and
+    /// retires their frames.
+    pub fn settle(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
+        for folder in std::mem::take(&mut self.touched.0) {
+            self.store.disk.sync_dir(&folder)?;
+        }
+        let mut head = self.store.settle_entries(&self.head, batches)?;
+        let last = self.wal.last();
+        head.frame_seq = last.seq;
+        head.frame_hash = Sha256::from_bytes(last.hash);
+        self.store.disk.replace_durably(paths::HEAD, &head.to_bytes(), 0o644)?;
+        self.store.blobs.set_committed(&segment_marks(&head));
+        let old = std::mem::replace(&mut self.head, head);
+        self.wal.retire()?;
+        self.store.drop_partial_bundle(old.size, self.head.size);
+        Ok(())
+    }
+}
+
+fn segment_marks(head: &Head) -> Vec<SegmentMark> {
+    head.segments.iter().map(|mark| SegmentMark { number: mark.number, len: mark.len }).collect()
+}

@@ -1,0 +1,54 @@
+//! Making a new, empty store.
+
+use std::path::Path;
+
+use super::{Context, Store, StoreError};
+use crate::backend::Disk;
+use crate::base::clock::Clock;
+use crate::format::config::StoreConfig;
+use crate::format::paths;
+
+impl Store {
+    /// Makes a store in a folder that is missing or empty. The configuration is written last, so
+    /// that a folder is a store exactly when all of it is there; what an interrupted `init` left is
+    /// taken up by the next.
+    pub fn init(dir: &Path, origin: Option<String>, context: Context) -> Result<Self, StoreError> {
+        let parents = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+        Disk::make_root(&parents)?;
+        let disk = Disk::open(dir)?;
+        if disk.stat(paths::CONFIG)?.is_some() {
+            return Err(StoreError::AlreadyAStore { dir: dir.to_owned() });
+        }
+        let ours = [paths::ARTIFACTS, paths::OBJECTS, paths::AUDIT, paths::TMP, paths::PACKS, paths::LOCK];
+        for entry in disk.list("")? {
+            let leftover = crate::backend::is_temp_name(&entry.name);
+            if !leftover && !ours.iter().any(|name| entry.name == *name) {
+                return Err(StoreError::NotEmpty { dir: dir.to_owned() });
+            }
+        }
+        if let Some(why) = disk.unfit_filesystem()? {
+            return Err(StoreError::Filesystem { dir: dir.to_owned(), why });
+        }
+        let disk = match &context.hook {
+            Some(hook) => disk.with_hook(std::sync::Arc::clone(hook)),
+            None => disk,
+        };
+        let folders = [
+            paths::ARTIFACTS,
+            paths::SEGMENTS,
+            paths::ENTRIES,
+            paths::WAL,
+            paths::PACKS,
+            paths::TMP,
+        ];
+        for folder in folders {
+            disk.mkdir_all(folder)?;
+        }
+        for folder in [paths::OBJECTS, paths::AUDIT, "audit/tile", ""] {
+            disk.sync_dir(folder)?;
+        }
+        let config = StoreConfig::new(context.clock.random(), origin);
+        disk.replace_durably(paths::CONFIG, config.print().as_bytes(), 0o644)?;
+        Self::open(dir, context)
+    }
+}

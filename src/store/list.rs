@@ -1,0 +1,64 @@
+//! Questions to the index, and building it anew.
+
+use super::{Store, StoreError};
+use crate::base::id::{JobId, RunKey};
+use crate::index::{ListFilter, Listed, Problem, QueryResult};
+
+/// What `reindex` made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexReport {
+    /// Rows by table.
+    pub rows: Vec<(&'static str, u64)>,
+    /// Manifests that could not be indexed.
+    pub problems: Vec<Problem>,
+}
+
+impl Store {
+    /// Builds the index anew from the log and the files.
+    pub fn reindex(&self) -> Result<IndexReport, StoreError> {
+        let index = self.rebuild_index()?;
+        Ok(IndexReport { rows: index.counts()?, problems: index.problems()? })
+    }
+
+    /// Lists runs.
+    pub fn list(&self, filter: &ListFilter) -> Result<Vec<Listed>, StoreError> {
+        Ok(self.index()?.list(filter)?)
+    }
+
+    /// Answers one reading SQL statement over the index.
+    pub fn query(&self, sql: &str) -> Result<QueryResult, StoreError> {
+        Ok(self.index()?.query(sql)?)
+    }
+
+    /// Finds a run by `job/run`, by its id, or by the beginning of its id.
+    pub fn find_run(&self, name: &str) -> Result<RunKey, StoreError> {
+        let missing = || StoreError::NoRun { name: name.to_owned() };
+        let index = self.index()?;
+        let (job, run) = match name.strip_prefix("artifacts/").unwrap_or(name).trim_end_matches('/').split_once('/') {
+            Some((job, run)) => (Some(job), run),
+            None => (None, name),
+        };
+        if run.is_empty() {
+            return Err(missing());
+        }
+        let found = index.runs_beginning(job, run, 9)?;
+        let exact: Vec<RunKey> = found.iter().filter(|key| key.run.as_str() == run).cloned().collect();
+        let candidates = if exact.is_empty() { found } else { exact };
+        match candidates.as_slice() {
+            [] => Err(missing()),
+            [one] => Ok(one.clone()),
+            _ => Err(StoreError::AmbiguousRun { name: name.to_owned(), candidates }),
+        }
+    }
+
+    /// The runs of a job.
+    pub fn runs_of_job(&self, job: &JobId) -> Result<Vec<RunKey>, StoreError> {
+        let runs = self.index()?.runs_of_job(job.as_str())?;
+        if runs.is_empty() { Err(StoreError::NoJob { name: job.to_string() }) } else { Ok(runs) }
+    }
+
+    /// All runs.
+    pub fn all_runs(&self) -> Result<Vec<RunKey>, StoreError> {
+        Ok(self.index()?.all_runs()?)
+    }
+}

@@ -1,0 +1,276 @@
+//! Migrating manifests: read in parallel, decided by the pack, committed in batches.
+
+use rayon::prelude::*;
+
+use super::adopt::read_facts;
+use super::commit::{Change, Operation, Route, What};
+use super::{Conflict, Store, StoreError};
+use crate::base::digest::Sha256;
+use crate::base::id::{JobId, OperationId, RunKey};
+use crate::base::limits;
+use crate::format::entry::{EntryKind, PackRef};
+use crate::format::paths;
+use crate::schema::{FileFact, Outcome, Pack, Rewrite, Stamp};
+
+/// Which manifests to migrate.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Selection {
+    /// All of the store's.
+    #[default]
+    All,
+    /// Those of one job.
+    Job(JobId),
+    /// These.
+    Runs(Vec<RunKey>),
+}
+
+/// How to migrate.
+#[derive(Debug, Clone, Default)]
+pub struct MigrateOptions {
+    /// Which manifests.
+    pub selection: Selection,
+    /// The schema version to go to; the pack's head when not given.
+    pub to: Option<String>,
+    /// Decide, and write nothing.
+    pub dry_run: bool,
+}
+
+/// What became of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was rewritten.
+    Migrated {
+        /// The log entry; `None` in a dry run.
+        entry: Option<u64>,
+    },
+    /// It is at the target already.
+    Current,
+    /// It was left as it is, for this reason.
+    Refused(String),
+    /// It could not be read.
+    Unreadable(String),
+}
+
+/// One manifest and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migrated {
+    /// The run.
+    pub key: RunKey,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// The versions passed, both ends included.
+    pub path: Vec<String>,
+    /// What changed, in words.
+    pub changes: Vec<String>,
+    /// The exact bytes before and after, for whoever wants to show the difference.
+    pub bytes: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What a migration did. The counts add up: found is the sum of the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MigrateReport {
+    /// The operation that did it; `None` when nothing was written.
+    pub operation: Option<OperationId>,
+    /// The version gone to.
+    pub target: String,
+    /// Manifests found.
+    pub found: u64,
+    /// Rewritten, or in a dry run: would be.
+    pub migrated: u64,
+    /// At the target already.
+    pub current: u64,
+    /// Left, with a reason.
+    pub refused: u64,
+    /// Not readable.
+    pub unreadable: u64,
+}
+
+/// Manifests planned side by side and committed together.
+const BATCH_RUNS: usize = limits::BATCH_CHANGES;
+
+/// A manifest's plan.
+enum Plan {
+    Rewrite(Box<Rewrite>, Vec<u8>),
+    Leave(Verdict),
+}
+
+impl Store {
+    /// Migrates manifests; `each` hears of every one that was looked at, in order of job and run.
+    pub fn migrate(
+        &self,
+        options: &MigrateOptions,
+        each: &mut dyn FnMut(&Migrated),
+    ) -> Result<MigrateReport, StoreError> {
+        let pack = Pack::builtin("sigilzero").expect("the pack is built in");
+        let target = options.to.clone().unwrap_or_else(|| pack.head().to_owned());
+        if !pack.versions().any(|version| version == target) {
+            let known: Vec<&str> = pack.versions().collect();
+            let why = format!("pack {} has no version {target:?}; it has {}", pack.name(), known.join(", "));
+            return Err(StoreError::NoVersion(why));
+        }
+        let runs = match &options.selection {
+            Selection::All => self.scan()?.runs,
+            Selection::Job(job) => self.runs_of_job(job)?,
+            Selection::Runs(runs) => runs.clone(),
+        };
+        let mut report = MigrateReport { target: target.clone(), ..MigrateReport::default() };
+        let mut operation: Option<Operation> = None;
+        let total = runs.len() as u64;
+        for chunk in runs.chunks(BATCH_RUNS) {
+            if self.context.progress.interrupted() {
+                return Err(StoreError::Interrupted { done: report.migrated, total });
+            }
+            let stamp = Stamp { applied_at: self.context.clock.now() };
+            let plans: Vec<Plan> =
+                chunk.par_iter().map(|key| self.plan_migration(key, pack, &target, &stamp)).collect();
+            let planned = chunk.iter().cloned().zip(plans);
+            let rows = if options.dry_run {
+                planned.map(|(key, plan)| dry(key, plan)).collect()
+            } else {
+                self.migrate_batch(&mut operation, pack, planned.collect())?
+            };
+            for row in &rows {
+                report.found += 1;
+                match &row.verdict {
+                    Verdict::Migrated { .. } => report.migrated += 1,
+                    Verdict::Current => report.current += 1,
+                    Verdict::Refused(_) => report.refused += 1,
+                    Verdict::Unreadable(_) => report.unreadable += 1,
+                }
+                each(row);
+            }
+            self.context.progress.at(report.found, total);
+        }
+        if let Some(operation) = operation {
+            report.operation = (report.migrated > 0).then_some(operation.id);
+            operation.end();
+        }
+        Ok(report)
+    }
+
+    fn plan_migration(&self, key: &RunKey, pack: &Pack, target: &str, stamp: &Stamp) -> Plan {
+        let bytes = match self.disk.read(&paths::manifest(key), limits::JSON_BYTES as u64) {
+            Ok(bytes) => bytes,
+            Err(error) => return Plan::Leave(Verdict::Unreadable(error.to_string())),
+        };
+        if let Err(error) = crate::format::manifest::Manifest::parse(&bytes) {
+            return Plan::Leave(Verdict::Unreadable(error.to_string()));
+        }
+        if pack.is_current(&bytes, target) {
+            return Plan::Leave(Verdict::Current);
+        }
+        let facts = match self.migration_facts(key, pack) {
+            Ok(facts) => facts,
+            Err(error) => return Plan::Leave(Verdict::Refused(error.to_string())),
+        };
+        match pack.migrate(&bytes, Some(target), &facts, Some(stamp)) {
+            Outcome::Current { .. } => Plan::Leave(Verdict::Current),
+            Outcome::Refused(why) => Plan::Leave(Verdict::Refused(why.to_string())),
+            Outcome::Rewrite(rewrite) => Plan::Rewrite(Box::new(rewrite), bytes),
+        }
+    }
+
+    /// The side facts of a run: its files as the log has them, so that a file edited in place does
+    /// not find its way into a manifest.
+    pub(super) fn migration_facts(&self, key: &RunKey, pack: &Pack) -> Result<crate::schema::Facts, StoreError> {
+        let row = self.index()?.run(key)?.ok_or_else(|| StoreError::NoRun { name: key.to_string() })?;
+        let files: Vec<FileFact> = self
+            .file_list(&row.files)?
+            .iter()
+            .filter_map(|file| {
+                let blob = file.blob()?;
+                Some(FileFact { path: file.path.to_string(), sha256: blob.sha256, bytes: blob.bytes })
+            })
+            .collect();
+        let facts = read_facts(&self.disk, &paths::run_dir(key), pack, &files);
+        for (path, bytes) in &facts.contents {
+            let logged = files.iter().find(|file| file.path == *path).map(|file| file.sha256);
+            if logged != Some(Sha256::of(bytes)) {
+                let why = format!("{path} is not what was recorded; strongroom restore {key} {path}");
+                return Err(StoreError::BadRun { run: key.to_string(), why });
+            }
+        }
+        Ok(facts)
+    }
+
+    fn migrate_batch(
+        &self,
+        operation: &mut Option<Operation>,
+        pack: &Pack,
+        planned: Vec<(RunKey, Plan)>,
+    ) -> Result<Vec<Migrated>, StoreError> {
+        if !planned.iter().any(|(_, plan)| matches!(plan, Plan::Rewrite(..))) {
+            return Ok(planned.into_iter().map(|(key, plan)| dry(key, plan)).collect());
+        }
+        let operation = match operation {
+            Some(operation) => operation,
+            None => operation.insert(Operation::begin(self)?),
+        };
+        let pack_ref = PackRef {
+            name: pack.name().to_owned(),
+            version: pack.version().to_owned(),
+            digest: pack.digest(),
+        };
+        let mut stage = operation.stage()?;
+        let mut changes = Vec::new();
+        let mut rows = Vec::with_capacity(planned.len());
+        let mut changed = Vec::new();
+        for (key, plan) in planned {
+            if let Plan::Rewrite(rewrite, before) = &plan {
+                // The revision planned from is durable before the entry that names it: it may have
+                // been edited in place and adopted by nobody.
+                stage.keep(before)?;
+                let (staged, after) = stage.revision(&rewrite.bytes)?;
+                let route = Route { path: rewrite.path.clone(), pack: pack_ref.clone() };
+                let what = What::Rewrite {
+                    kind: EntryKind::Migrated,
+                    before: Sha256::of(before),
+                    after: after.sha256,
+                    staged,
+                    route: Some(route),
+                };
+                changes.push(Change { key: key.clone(), what });
+                changed.push(rows.len());
+            }
+            rows.push(dry(key, plan));
+        }
+        let answers = operation.commit(stage, changes)?;
+        for (at, answer) in changed.into_iter().zip(answers) {
+            rows[at].verdict = match answer {
+                Ok(done) if done.foreign => Verdict::Refused(
+                    "its manifest was edited in place meanwhile: the edited bytes were kept and left".to_owned(),
+                ),
+                Ok(done) => Verdict::Migrated { entry: Some(done.entry) },
+                Err(conflict) => self.settle_conflict(&rows[at], conflict, pack)?,
+            };
+        }
+        Ok(rows)
+    }
+
+    /// A conflict with another process that did the same is no failure: the run is then current.
+    fn settle_conflict(&self, row: &Migrated, conflict: Conflict, pack: &Pack) -> Result<Verdict, StoreError> {
+        let target = row.path.last().map_or(pack.head(), String::as_str);
+        if let Conflict::Changed { run, found, .. } = &conflict
+            && pack.is_current(&self.revision(found)?, target)
+        {
+            let _ = run;
+            return Ok(Verdict::Current);
+        }
+        Ok(Verdict::Refused(conflict.to_string()))
+    }
+}
+
+fn dry(key: RunKey, plan: Plan) -> Migrated {
+    match plan {
+        Plan::Leave(verdict) => {
+            Migrated { key, verdict, path: Vec::new(), changes: Vec::new(), bytes: None }
+        }
+        Plan::Rewrite(rewrite, before) => Migrated {
+            key,
+            verdict: Verdict::Migrated { entry: None },
+            path: rewrite.path,
+            changes: rewrite.changes,
+            bytes: Some((before, rewrite.bytes)),
+        },
+    }
+}

@@ -1,0 +1,142 @@
+//! Operations on a store: read facts, ask `plan`, carry it out. One file per operation; one write
+//! path for all of them (`commit`).
+//!
+//! Silent: nothing here prints, and clock, randomness, actor and interruption come in with the
+//! [`Context`].
+
+mod adopt;
+mod apply;
+mod bundles;
+mod catch_up;
+mod command;
+mod commit;
+mod error;
+mod facts;
+mod history;
+mod init;
+mod list;
+mod log;
+mod migrate;
+mod record;
+mod restore;
+mod rollback;
+mod scan;
+mod show;
+mod source;
+mod stage;
+mod states;
+mod sweep;
+mod verify;
+mod versions;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use adopt::{AdoptOptions, Adopted, AdoptReport, Seen};
+pub use command::{CommandLine, Streams};
+pub use error::{Conflict, ErrorKind, StoreError};
+pub use history::{HistoryRow, RunHistory};
+pub use list::IndexReport;
+pub use log::LogView;
+pub use migrate::{MigrateOptions, MigrateReport, Migrated, Selection, Verdict};
+pub use record::{Given, RecordOptions, Recorded, RecordedAs};
+pub use restore::{RestoreReport, Restored};
+pub use rollback::{RollbackReport, RolledBack};
+pub use verify::{VerifyOptions, VerifyReport};
+pub use versions::{VersionRow, VersionsReport};
+
+use crate::backend::{BlobOptions, Disk, Hook, LocalBlobs};
+use crate::base::clock::Clock;
+use crate::base::limits;
+use crate::format::config::{LargeBlobs, StoreConfig};
+use crate::format::paths;
+
+/// Tells how far a long operation is; does nothing by default.
+pub trait Progress: Sync {
+    /// `done` of `total` so far (`total` is 0 while it is not known).
+    fn at(&self, done: u64, total: u64) {
+        let _ = (done, total);
+    }
+    /// Whether a signal asked to stop.
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+/// No progress, no interruption.
+pub struct Quietly;
+
+impl Progress for Quietly {}
+
+/// What an operation is handed from outside.
+#[derive(Clone)]
+pub struct Context {
+    /// Time and randomness.
+    pub clock: Arc<dyn Clock + Send + Sync>,
+    /// Who runs the command, as declared.
+    pub actor: String,
+    /// Why, if said.
+    pub reason: Option<String>,
+    /// How the holder of a lock is named to those who wait: `pid 12 (strongroom migrate)`.
+    pub holder: String,
+    /// How long to wait for a lock.
+    pub lock_timeout: Duration,
+    /// Where to tell progress and learn of interruption.
+    pub progress: Arc<dyn Progress + Send + Sync>,
+    /// Sees, and may fail, every file-changing call: for tests.
+    pub hook: Option<Arc<dyn Hook>>,
+}
+
+/// An open store.
+#[derive(Clone)]
+pub struct Store {
+    disk: Disk,
+    config: StoreConfig,
+    blobs: LocalBlobs,
+    context: Context,
+}
+
+impl Store {
+    /// Opens the store in a folder. Nothing is read but its configuration.
+    pub fn open(dir: &Path, context: Context) -> Result<Self, StoreError> {
+        let disk = match Disk::open(dir) {
+            Ok(disk) => disk,
+            Err(error) if error.is_not_found() => {
+                return Err(StoreError::NoStore { dir: dir.to_owned() });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let disk = match &context.hook {
+            Some(hook) => disk.with_hook(Arc::clone(hook)),
+            None => disk,
+        };
+        let Some(bytes) = disk.read_opt(paths::CONFIG, limits::ENTRY_BYTES as u64)? else {
+            return Err(StoreError::NoStore { dir: dir.to_owned() });
+        };
+        let config = StoreConfig::parse(&bytes)?;
+        let options = BlobOptions {
+            small_limit: config.small_limit,
+            segment_bytes: limits::SEGMENT_BYTES,
+            share_large: config.large == LargeBlobs::Share,
+            store_id: config.store_id,
+        };
+        let blobs = LocalBlobs::open(disk.clone(), options);
+        Ok(Self { disk, config, blobs, context })
+    }
+
+    /// The nearest folder upwards from here that is a store, as git finds its repository.
+    pub fn find(from: &Path) -> Option<PathBuf> {
+        from.ancestors().find(|dir| dir.join(paths::CONFIG).is_file()).map(Path::to_owned)
+    }
+
+    /// The store's root folder.
+    pub fn root(&self) -> &Path {
+        self.disk.root()
+    }
+
+    /// The store's configuration.
+    pub fn config(&self) -> &StoreConfig {
+        &self.config
+    }
+}

@@ -1,0 +1,54 @@
+//! What lies under `artifacts/`: jobs, runs, and what is neither.
+
+use super::{Store, StoreError};
+use crate::backend::Kind;
+use crate::base::escape;
+use crate::base::id::{JobId, RunId, RunKey};
+use crate::format::finding::{Code, Finding};
+use crate::format::paths;
+
+/// The folders of runs, and what does not belong.
+pub(super) struct Scan {
+    /// Runs by place, sorted.
+    pub runs: Vec<RunKey>,
+    /// What is neither a job nor a run.
+    pub strays: Vec<Finding>,
+}
+
+impl Store {
+    /// Lists the runs on the disk without opening any.
+    pub(super) fn scan(&self) -> Result<Scan, StoreError> {
+        let mut scan = Scan { runs: Vec::new(), strays: Vec::new() };
+        for job in self.disk.list(paths::ARTIFACTS)? {
+            let name = escape::bytes(std::os::unix::ffi::OsStrExt::as_bytes(job.name.as_os_str()));
+            let place = format!("{}/{name}", paths::ARTIFACTS);
+            match (job.kind, job.name.to_str().and_then(|name| name.parse::<JobId>().ok())) {
+                (Kind::Dir, Some(job)) => self.scan_job(&job, &mut scan)?,
+                (kind, _) => scan.strays.push(stray(&place, kind)),
+            }
+        }
+        scan.runs.sort();
+        Ok(scan)
+    }
+
+    fn scan_job(&self, job: &JobId, scan: &mut Scan) -> Result<(), StoreError> {
+        let dir = paths::job_dir(job);
+        let entries = match self.disk.list(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for run in entries {
+            let name = escape::bytes(std::os::unix::ffi::OsStrExt::as_bytes(run.name.as_os_str()));
+            match (run.kind, run.name.to_str().and_then(|name| name.parse::<RunId>().ok())) {
+                (Kind::Dir, Some(run)) => scan.runs.push(RunKey { job: job.clone(), run }),
+                (kind, _) => scan.strays.push(stray(&format!("{dir}/{name}"), kind)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn stray(place: &str, kind: Kind) -> Finding {
+    Finding::of_store(Code::Stray, place).expected("a folder of a job or run").found(kind.word())
+}

@@ -1,0 +1,256 @@
+//! Staging: everything a batch will need, written and made durable before the store lock is taken
+//! (`store-layout.md`, "Stage").
+
+use super::source::{Reading, Tree};
+use super::{Store, StoreError};
+use crate::backend::{BlobWriter, FileLock, Placed};
+use crate::base::digest::BlobId;
+use crate::base::id::OperationId;
+use crate::base::name::LogicalPath;
+use crate::format::batch::Mark;
+use crate::format::file_list::{self, FileEntry};
+use crate::format::paths;
+
+/// Files up to this many are flushed one by one; more are flushed with the whole filesystem.
+const FLUSH_ONE_BY_ONE: usize = 48;
+
+/// One batch's staging folder and its writer of blobs.
+pub(super) struct Stage {
+    store: Store,
+    dir: String,
+    lock: FileLock,
+    blobs: BlobWriter,
+    next: u64,
+    files: Vec<String>,
+    dirs: Vec<String>,
+}
+
+/// A run's folder in the making.
+pub(super) struct RunFolder {
+    /// Where it lies in the staging folder.
+    pub path: String,
+    entries: Vec<FileEntry>,
+}
+
+impl RunFolder {
+    /// What it holds so far, in order of adding.
+    pub fn entries(&self) -> &[FileEntry] {
+        &self.entries
+    }
+}
+
+impl Stage {
+    /// Begins the staging folder of a batch, locked so that no sweeper takes it for a leftover.
+    pub fn begin(store: &Store, operation: &OperationId, batch: u64) -> Result<Self, StoreError> {
+        let dir = paths::batch_dir(operation, batch);
+        let lock = FileLock::acquire(
+            &store.disk,
+            &paths::batch_lock(operation, batch),
+            &store.context.holder,
+            store.context.lock_timeout,
+        )?;
+        store.disk.mkdir_all(&dir)?;
+        Ok(Self {
+            store: store.clone(),
+            dirs: vec![dir.clone()],
+            dir,
+            lock,
+            blobs: store.blobs.writer(),
+            next: 0,
+            files: Vec::new(),
+        })
+    }
+
+    fn next_path(&mut self) -> String {
+        self.next += 1;
+        format!("{}/{}", self.dir, self.next)
+    }
+
+    /// Keeps bytes that belong to no run's folder: revisions, file lists, reasons, exceptions.
+    pub fn keep(&mut self, bytes: &[u8]) -> Result<BlobId, StoreError> {
+        Ok(self.blobs.put_small(bytes)?)
+    }
+
+    /// Keeps a file's bytes as a blob, of any size.
+    pub fn keep_file(&mut self, mut reading: Reading) -> Result<BlobId, StoreError> {
+        if reading.len() <= self.store.config.small_limit {
+            let bytes = reading.bytes()?;
+            return self.keep(&bytes);
+        }
+        let blob = self.blobs.put_large(reading.stream())?;
+        reading.held_still(blob.bytes)?;
+        Ok(blob)
+    }
+
+    /// The staging folder.
+    pub fn path(&self) -> &str {
+        &self.dir
+    }
+
+    /// Begins a run's folder.
+    pub fn run_folder(&mut self) -> Result<RunFolder, StoreError> {
+        let path = self.next_path();
+        self.store.disk.mkdir(&path)?;
+        self.dirs.push(path.clone());
+        Ok(RunFolder { path, entries: Vec::new() })
+    }
+
+    fn parents(&mut self, folder: &mut RunFolder, path: &LogicalPath) -> Result<(), StoreError> {
+        for parent in path.parents() {
+            if !folder.entries.iter().rev().any(|entry| entry.path.as_str() == parent) {
+                let parent = parent.parse().expect("a parent of a path is a path");
+                self.add_dir(folder, parent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a folder, and the folders above it that are not there yet.
+    pub fn add_dir(&mut self, folder: &mut RunFolder, path: LogicalPath) -> Result<(), StoreError> {
+        if folder.entries.iter().rev().any(|entry| entry.path == path) {
+            return Ok(());
+        }
+        self.parents(folder, &path)?;
+        let full = format!("{}/{path}", folder.path);
+        self.store.disk.mkdir(&full)?;
+        self.dirs.push(full);
+        folder.entries.push(FileEntry::dir(path));
+        Ok(())
+    }
+
+    /// Adds a file from bytes in memory.
+    pub fn add_bytes(
+        &mut self,
+        folder: &mut RunFolder,
+        path: LogicalPath,
+        bytes: &[u8],
+        exec: bool,
+    ) -> Result<BlobId, StoreError> {
+        self.parents(folder, &path)?;
+        let full = format!("{}/{path}", folder.path);
+        let blob = self.blobs.put(bytes)?;
+        self.store.disk.write_new(&full, bytes, mode(exec))?;
+        self.files.push(full);
+        folder.entries.push(FileEntry::file(path, blob, exec));
+        Ok(blob)
+    }
+
+    /// Adds a file from outside, refusing it when it changes while it is read.
+    pub fn add_file(
+        &mut self,
+        folder: &mut RunFolder,
+        path: LogicalPath,
+        mut reading: Reading,
+    ) -> Result<BlobId, StoreError> {
+        let exec = reading.exec();
+        if reading.len() <= self.store.config.small_limit {
+            let bytes = reading.bytes()?;
+            return self.add_bytes(folder, path, &bytes, exec);
+        }
+        self.parents(folder, &path)?;
+        let blob = self.blobs.put_large(reading.stream())?;
+        reading.held_still(blob.bytes)?;
+        let full = format!("{}/{path}", folder.path);
+        // A hard link shares its inode, and so its mode, with the blob: nothing of its own to flush.
+        if !matches!(self.store.blobs.place(&blob, &full, mode(exec))?, Placed::HardLink) {
+            self.files.push(full);
+        }
+        folder.entries.push(FileEntry::file(path, blob, exec));
+        Ok(blob)
+    }
+
+    /// Adds a whole tree below a folder of the run (or at its top, for an empty `below`), and gives
+    /// the files with their blobs.
+    pub fn add_tree(
+        &mut self,
+        folder: &mut RunFolder,
+        below: &str,
+        tree: &Tree,
+    ) -> Result<Vec<(LogicalPath, BlobId)>, StoreError> {
+        let place = |path: &LogicalPath| -> Result<LogicalPath, StoreError> {
+            let text = if below.is_empty() { path.to_string() } else { format!("{below}/{path}") };
+            text.parse().map_err(|error: crate::base::name::PathError| StoreError::Input {
+                path: tree.disk.full_path(path.as_str()).display().to_string(),
+                why: error.to_string(),
+            })
+        };
+        for dir in &tree.dirs {
+            self.add_dir(folder, place(dir)?)?;
+        }
+        let mut added = Vec::with_capacity(tree.files.len());
+        for file in &tree.files {
+            let path = place(file)?;
+            let reading = Reading::open(&tree.disk, file.as_str())?;
+            let blob = self.add_file(folder, path.clone(), reading)?;
+            added.push((path, blob));
+        }
+        Ok(added)
+    }
+
+    /// Ends a run's folder with its manifest; gives the manifest's and the file list's blobs and the
+    /// sorted entries.
+    pub fn end_run(
+        &mut self,
+        folder: RunFolder,
+        manifest: &[u8],
+    ) -> Result<(BlobId, BlobId, Vec<FileEntry>), StoreError> {
+        let path = format!("{}/{}", folder.path, paths::MANIFEST);
+        let blob = self.blobs.put_small(manifest)?;
+        self.store.disk.write_new(&path, manifest, MANIFEST_MODE)?;
+        self.files.push(path);
+        let mut entries = folder.entries;
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        let list = self.keep_list(&entries)?;
+        Ok((blob, list, entries))
+    }
+
+    fn keep_list(&mut self, entries: &[FileEntry]) -> Result<BlobId, StoreError> {
+        let mut last = None;
+        for blob in file_list::print(entries) {
+            last = Some(self.blobs.put_small(&blob)?);
+        }
+        Ok(last.expect("a file list has at least one blob"))
+    }
+
+    /// Stages a new revision of a manifest; gives where it lies and its blob.
+    pub fn revision(&mut self, bytes: &[u8]) -> Result<(String, BlobId), StoreError> {
+        let blob = self.blobs.put_small(bytes)?;
+        let path = self.next_path();
+        self.store.disk.write_new(&path, bytes, MANIFEST_MODE)?;
+        self.files.push(path.clone());
+        Ok((path, blob))
+    }
+
+    /// Makes everything staged durable; gives how far the segments then reach.
+    pub fn flush(&mut self) -> Result<Vec<Mark>, StoreError> {
+        let marks = self.blobs.flush()?;
+        let disk = &self.store.disk;
+        if self.files.len() > FLUSH_ONE_BY_ONE {
+            disk.sync_all()?;
+        } else {
+            for file in &self.files {
+                disk.sync_file(file)?;
+            }
+            for dir in self.dirs.iter().rev() {
+                disk.sync_dir(dir)?;
+            }
+            disk.sync_dir(paths::TMP)?;
+        }
+        Ok(marks.iter().map(|mark| Mark { number: mark.number, len: mark.len }).collect())
+    }
+
+    /// Removes the staging folder, then its lock file. What cannot be removed is a leftover for the
+    /// sweeper.
+    pub fn end(self) {
+        let _ = self.store.disk.remove_tree(&self.dir);
+        let _ = self.store.disk.unlink(self.lock.path());
+    }
+}
+
+/// The mode of manifests: nobody is meant to edit them in place.
+pub(super) const MANIFEST_MODE: u32 = 0o444;
+
+/// The mode of a run's files.
+pub(super) fn mode(exec: bool) -> u32 {
+    if exec { 0o555 } else { 0o444 }
+}

@@ -1,0 +1,367 @@
+//! Checking the whole store, or some runs, against the log (`store-layout.md`, "Findings").
+//!
+//! Nothing is written. Readers race with writers, so a run that does not show the state of the view
+//! is looked at again under a new view before it is reported: only what stays wrong is a finding.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use rayon::prelude::*;
+
+use super::facts::{self, Logged, PriorFiles};
+use super::{LogView, Store, StoreError};
+use crate::backend::BlobFinding;
+use crate::base::digest::Sha256;
+use crate::base::id::RunKey;
+use crate::format::batch::Batch;
+use crate::format::entry::Entry;
+use crate::format::finding::{Code, Exceptions, Finding};
+use crate::format::paths;
+use crate::merkle::{self, CompactRange};
+use crate::plan::replay::{Replay, RunState};
+use crate::schema::{Detection, Pack};
+
+/// What to check.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyOptions {
+    /// Only these runs, and neither objects nor the rest of the log; empty for everything.
+    pub runs: Vec<RunKey>,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyReport {
+    /// Findings, warnings and known exceptions.
+    pub findings: Vec<Finding>,
+    /// Log entries read.
+    pub entries: u64,
+    /// Runs checked.
+    pub runs: u64,
+    /// Files hashed.
+    pub files: u64,
+    /// Bytes hashed.
+    pub bytes: u64,
+    /// Blobs checked in the objects.
+    pub blobs: u64,
+    /// The log's root hash, recomputed.
+    pub root: Option<Sha256>,
+}
+
+impl VerifyReport {
+    /// Findings that make the check fail.
+    pub fn failures(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.is_failure())
+    }
+}
+
+/// The log's states and what is wrong with the log itself.
+struct LogFacts {
+    view: LogView,
+    states: HashMap<RunKey, RunState>,
+    /// For runs with an unsettled change: the states that may be seen, oldest first.
+    unsettled: HashMap<RunKey, Vec<Option<Sha256>>>,
+    /// Blobs that the entries name, each with the first entry that does.
+    named: BTreeMap<Sha256, u64>,
+    findings: Vec<Finding>,
+    root: Option<Sha256>,
+}
+
+/// Looks taken at a run that does not fit before it is reported.
+const LOOKS: usize = 5;
+
+impl Store {
+    /// Checks the store.
+    pub fn verify(&self, options: &VerifyOptions) -> Result<VerifyReport, StoreError> {
+        let mut report = VerifyReport::default();
+        let mut log = self.log_facts()?;
+        report.entries = log.view.size();
+        report.root = log.root;
+        let whole = options.runs.is_empty();
+        let mut suspects: Vec<RunKey> = if whole { log.states.keys().cloned().collect() } else { options.runs.clone() };
+        for key in &options.runs {
+            if !log.states.contains_key(key) {
+                return Err(StoreError::NoRun { name: key.to_string() });
+            }
+        }
+        suspects.sort();
+        let total = suspects.len() as u64;
+        let mut settled: Vec<Finding> = Vec::new();
+        for look in 0..LOOKS {
+            let found = self.check_runs(&log, &suspects, look == 0, total, &mut report)?;
+            let (wrong, right): (Vec<_>, Vec<_>) =
+                found.into_iter().partition(|(_, findings)| findings.iter().any(Finding::is_failure));
+            settled.extend(right.into_iter().flat_map(|(_, findings)| findings));
+            let again = self.log_facts()?;
+            let unmoved = again.view.size() == log.view.size() && again.view.head.size == log.view.head.size;
+            if wrong.is_empty() || unmoved || look + 1 == LOOKS {
+                settled.extend(wrong.into_iter().flat_map(|(_, findings)| findings));
+                break;
+            }
+            suspects = wrong.into_iter().map(|(key, _)| key).collect();
+            log = again;
+        }
+        report.findings.append(&mut settled);
+        if whole {
+            report.findings.append(&mut log.findings);
+            self.check_strangers(&mut report)?;
+            self.check_objects(&log, &mut report)?;
+            self.check_tmp(&log.view, &mut report);
+        }
+        report.findings.sort_by(|a, b| (&a.run, a.code, &a.path).cmp(&(&b.run, b.code, &b.path)));
+        Ok(report)
+    }
+
+    /// Replays the log and checks it against itself.
+    fn log_facts(&self) -> Result<LogFacts, StoreError> {
+        let view = self.log()?;
+        let mut facts = LogFacts {
+            states: HashMap::new(),
+            unsettled: HashMap::new(),
+            named: BTreeMap::new(),
+            findings: Vec::new(),
+            root: None,
+            view,
+        };
+        let mut replay = Replay::default();
+        let mut tree = CompactRange::new();
+        let mut settled_root = None;
+        let head = facts.view.head.clone();
+        let view = facts.view.clone();
+        let mut take = |at: u64, bytes: &[u8], facts: &mut LogFacts| {
+            tree.append(merkle::leaf_hash(bytes));
+            if at + 1 == head.size {
+                settled_root = Some(Sha256::from_bytes(*tree.root().as_bytes()));
+            }
+            match replay.take(at, bytes) {
+                Ok(entry) => {
+                    for blob in entry.blobs() {
+                        facts.named.entry(blob).or_insert(at);
+                    }
+                }
+                Err((run, error)) => {
+                    let code = if run.is_some() { Code::ChainBroken } else { Code::EntryBad };
+                    let mut finding = Finding::of_store(code, format!("log entry {at}")).found(error);
+                    finding.run = run;
+                    facts.findings.push(finding);
+                }
+            }
+        };
+        let read = self.each_entry(&view, 0, &mut |at, bytes| {
+            take(at, bytes, &mut facts);
+            Ok(())
+        });
+        if let Err(error) = read {
+            let StoreError::LogDamaged { place, why } = error else { return Err(error) };
+            facts.findings.push(Finding::of_store(Code::BundleBad, place).found(why));
+        }
+        let root = settled_root.unwrap_or_else(|| Sha256::of(b""));
+        if head.size > 0 && settled_root.is_none() {
+            // A bundle could not be read: that finding is there already.
+        } else if root != head.root {
+            facts.findings.push(Finding::of_store(Code::RootMismatch, paths::HEAD).expected(head.root).found(root));
+        }
+        facts.root = Some(root);
+        for batch in &view.pending {
+            for entry in batch_entries(batch) {
+                if let Some(key) = entry.run() {
+                    let chain = facts.unsettled.entry(key).or_insert_with(|| vec![entry.before]);
+                    chain.push(entry.after);
+                }
+            }
+        }
+        facts.states = replay.into_runs();
+        Ok(facts)
+    }
+
+    /// Checks runs side by side; gives each one's findings.
+    fn check_runs(
+        &self,
+        log: &LogFacts,
+        runs: &[RunKey],
+        first_look: bool,
+        total: u64,
+        report: &mut VerifyReport,
+    ) -> Result<Vec<(RunKey, Vec<Finding>)>, StoreError> {
+        let pack = Pack::builtin("sigilzero").expect("the pack is built in");
+        let done = std::sync::atomic::AtomicU64::new(0);
+        let checked: Vec<(RunKey, Checked)> = runs
+            .par_iter()
+            .map(|key| {
+                let checked = self.check_run(log, key, pack)?;
+                let n = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+                self.context.progress.at(n, total);
+                Ok((key.clone(), checked))
+            })
+            .collect::<Result<_, StoreError>>()?;
+        if first_look {
+            report.runs = runs.len() as u64;
+            for (_, checked) in &checked {
+                report.files += checked.files;
+                report.bytes += checked.bytes;
+            }
+        }
+        Ok(checked.into_iter().map(|(key, checked)| (key, checked.findings)).collect())
+    }
+
+    fn check_run(&self, log: &LogFacts, key: &RunKey, pack: &Pack) -> Result<Checked, StoreError> {
+        let state = &log.states[key];
+        let mut checked = Checked::default();
+        let dir = paths::run_dir(key);
+        let unsettled = log.unsettled.get(key);
+        if self.disk.stat(&dir)?.is_none() {
+            if !unsettled.is_some_and(|chain| chain[0].is_none()) {
+                let finding = Finding::of_run(Code::RunMissing, key).at(&dir);
+                checked.findings.push(finding.expected(state.manifest).found("nothing"));
+            }
+            return Ok(checked);
+        }
+        let folder = facts::folder(&self.disk, &dir)?;
+        for found in folder.found.values() {
+            if let crate::plan::verify::Found::File { blob, .. } = found {
+                checked.files += 1;
+                checked.bytes += blob.bytes;
+            }
+        }
+        let mut manifests = vec![state.manifest];
+        manifests.extend(unsettled.into_iter().flatten().flatten());
+        let files = match self.file_list(&state.files) {
+            Ok(files) => files,
+            Err(error) => {
+                let finding = Finding::of_run(Code::BlobMissing, key).expected(state.files);
+                checked.findings.push(finding.found(error));
+                return Ok(checked);
+            }
+        };
+        let prior = |job: &str, run: &str| self.prior_files(log, job, run);
+        let logged = Logged { manifests: &manifests, files: &files };
+        let mut findings = facts::check(&self.disk, &dir, key, &folder, Some(&logged), &prior);
+        if let facts::ManifestBytes::Bytes(bytes) = &folder.manifest {
+            self.schema_findings(key, bytes, pack, &mut findings);
+        }
+        self.mark_known(state, &mut findings)?;
+        checked.findings = findings;
+        Ok(checked)
+    }
+
+    fn prior_files(&self, log: &LogFacts, job: &str, run: &str) -> PriorFiles {
+        let key = RunKey { job: job.parse().ok()?, run: run.parse().ok()? };
+        self.digests_of(&log.states.get(&key)?.files).ok()
+    }
+
+    /// Findings that the run came in with are known, as long as they are exactly the same.
+    pub(super) fn mark_known(&self, state: &RunState, findings: &mut [Finding]) -> Result<(), StoreError> {
+        let Some(digest) = &state.exceptions else { return Ok(()) };
+        let missing = StoreError::BlobMissing { what: "list of exceptions", digest: *digest };
+        let bytes = self.blobs.get(digest)?.ok_or(missing)?;
+        let known =
+            Exceptions::parse(&bytes).map_err(StoreError::record(format!("list of exceptions {digest}")))?;
+        for finding in findings {
+            finding.known = known.findings.iter().any(|exception| exception.covers(finding));
+        }
+        Ok(())
+    }
+
+    /// Runs on the disk that the log does not have, and what is no run at all.
+    fn check_strangers(&self, report: &mut VerifyReport) -> Result<(), StoreError> {
+        let scan = self.scan()?;
+        // The log is read after the disk: a run that came in between is then in it.
+        let log = self.log_facts()?;
+        report.findings.extend(scan.strays);
+        for key in scan.runs {
+            if !log.states.contains_key(&key) {
+                let finding = Finding::of_run(Code::RunUnknown, &key).at(paths::run_dir(&key));
+                report.findings.push(finding.expected("nothing").found("a folder"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every digest that the log names resolves, and every stored blob is its digest.
+    fn check_objects(&self, log: &LogFacts, report: &mut VerifyReport) -> Result<(), StoreError> {
+        for (digest, entry) in &log.named {
+            if self.blobs.find(digest)?.is_none() {
+                let place = format!("log entry {entry}");
+                let finding = Finding::of_store(Code::BlobMissing, place).expected(digest);
+                report.findings.push(finding.found("nothing"));
+            }
+        }
+        let lists: HashSet<Sha256> = log.states.values().map(|state| state.files).collect();
+        for list in &lists {
+            let Ok(files) = self.file_list(list) else {
+                report.findings.push(Finding::of_store(Code::BlobMissing, format!("file list {list}")));
+                continue;
+            };
+            for file in files {
+                if let Some(blob) = file.blob()
+                    && !self.blobs.contains(&blob)?
+                {
+                    let place = format!("file list {list}, {}", file.path);
+                    let finding = Finding::of_store(Code::BlobMissing, place).expected(blob.sha256);
+                    report.findings.push(finding.found("nothing"));
+                }
+            }
+        }
+        let mut findings = Vec::new();
+        let mut blobs = 0;
+        self.blobs.check_all(&mut |found| match found {
+            BlobFinding::Good { .. } => blobs += 1,
+            BlobFinding::Damaged { place, expected, found } => findings
+                .push(Finding::of_store(Code::BlobDamaged, place).expected(expected).found(found)),
+            BlobFinding::BadRecord { place, why } => {
+                findings.push(Finding::of_store(Code::SegmentDamaged, place).found(why));
+            }
+            BlobFinding::TornTail { place, bytes } => {
+                findings.push(Finding::of_store(Code::TornTail, place).found(format!("{bytes} bytes")));
+            }
+            BlobFinding::Unexpected { place } => {
+                findings.push(Finding::of_store(Code::Stray, place).expected("a blob or segment"));
+            }
+        })?;
+        report.blobs = blobs;
+        report.findings.append(&mut findings);
+        Ok(())
+    }
+
+    fn check_tmp(&self, view: &LogView, report: &mut VerifyReport) {
+        for batch in &view.pending {
+            let place = format!("log entries {} to {}", batch.first, batch.end() - 1);
+            report.findings.push(Finding::of_store(Code::Unsettled, place));
+        }
+        if let Some(torn) = &view.torn {
+            report.findings.push(Finding::of_store(Code::TornTail, torn.clone()));
+        }
+        for name in self.staging_folders() {
+            let lock = format!("{}/{name}.lock", paths::TMP);
+            if !crate::backend::FileLock::is_held(&self.disk, &lock).unwrap_or(true) {
+                report.findings.push(Finding::of_store(Code::Leftover, format!("{}/{name}", paths::TMP)));
+            }
+        }
+    }
+
+    fn schema_findings(&self, key: &RunKey, bytes: &[u8], pack: &Pack, findings: &mut Vec<Finding>) {
+        let Ok(doc) = crate::base::json::scan(bytes) else { return };
+        let finding = |code| Finding::of_run(code, key).at(paths::MANIFEST);
+        match pack.detect(&doc) {
+            Detection::Known { version, misfit: Some(why), .. } => {
+                findings.push(finding(Code::ShapeUnfit).expected(version).found(why));
+            }
+            Detection::Known { .. } | Detection::Legacy { .. } => {}
+            other => findings.push(finding(Code::VersionUnknown).found(other)),
+        }
+        for check in crate::schema::history::check(bytes, pack) {
+            if check.is_wrong() {
+                findings.push(finding(Code::HistoryMismatch).expected(check.expected()).found(check.found()));
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Checked {
+    findings: Vec<Finding>,
+    files: u64,
+    bytes: u64,
+}
+
+fn batch_entries(batch: &Batch) -> impl Iterator<Item = Entry> + '_ {
+    batch.entries.iter().filter_map(|bytes| Entry::parse(bytes).ok())
+}

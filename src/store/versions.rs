@@ -1,0 +1,106 @@
+//! How the store's manifests are spread over schema versions, and which could migrate.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::{Store, StoreError};
+use crate::base::json;
+use crate::base::limits;
+use crate::format::paths;
+use crate::schema::{Detection, Pack};
+
+/// One line of the distribution.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VersionRow {
+    /// The label as it stands in the documents, or what stands in its place.
+    pub version: String,
+    /// The shape within the version, or what the documents are instead of a known shape.
+    pub shape: String,
+    /// Why they do not fit their label's shape, or are not known.
+    pub note: Option<String>,
+    /// Where a migration leads, for documents that can migrate.
+    pub target: Option<String>,
+    /// The versions on the way, both ends included.
+    pub path: Vec<String>,
+    /// How many.
+    pub count: u64,
+}
+
+/// The distribution.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VersionsReport {
+    /// The pack that knows the versions.
+    pub pack: String,
+    /// Its head.
+    pub head: String,
+    /// The lines, by version and shape.
+    pub rows: Vec<VersionRow>,
+    /// Manifests looked at.
+    pub total: u64,
+    /// Manifests that could not be read: run and reason.
+    pub unreadable: Vec<(String, String)>,
+}
+
+impl VersionsReport {
+    /// How many could migrate to the head.
+    pub fn migratable(&self) -> u64 {
+        self.rows.iter().filter(|row| row.target.is_some()).map(|row| row.count).sum()
+    }
+}
+
+impl Store {
+    /// Looks at every manifest on the disk.
+    pub fn versions(&self) -> Result<VersionsReport, StoreError> {
+        let pack = Pack::builtin("sigilzero").expect("the pack is built in");
+        let mut report = VersionsReport {
+            pack: pack.name().to_owned(),
+            head: pack.head().to_owned(),
+            ..VersionsReport::default()
+        };
+        let runs = self.scan()?.runs;
+        report.total = runs.len() as u64;
+        let mut rows: BTreeMap<VersionRow, u64> = BTreeMap::new();
+        for chunk in runs.chunks(4096) {
+            let looked: Vec<_> = chunk
+                .par_iter()
+                .map(|key| {
+                    let path = paths::manifest(key);
+                    let bytes =
+                        self.disk.read(&path, limits::JSON_BYTES as u64).map_err(|error| error.to_string())?;
+                    let doc = json::scan(&bytes).map_err(|error| error.to_string())?;
+                    Ok(row_of(&pack.detect(&doc), pack))
+                })
+                .collect::<Vec<Result<VersionRow, String>>>();
+            for (key, row) in chunk.iter().zip(looked) {
+                match row {
+                    Ok(row) => *rows.entry(row).or_insert(0) += 1,
+                    Err(why) => report.unreadable.push((key.to_string(), why)),
+                }
+            }
+        }
+        report.rows = rows.into_iter().map(|(row, count)| VersionRow { count, ..row }).collect();
+        Ok(report)
+    }
+}
+
+/// The line that a document belongs to; its count is filled in afterwards.
+fn row_of(detection: &Detection, pack: &Pack) -> VersionRow {
+    let (version, shape, note) = match detection {
+        Detection::Known { version, shape, misfit } => (version.clone(), shape.clone(), misfit.clone()),
+        Detection::Legacy { version, rule } => ("(none)".to_owned(), version.clone(), Some(rule.clone())),
+        other => (other.label().unwrap_or("(none)").to_owned(), "unknown".to_owned(), Some(other.to_string())),
+    };
+    let from = match detection {
+        Detection::Known { version, misfit: None, .. } | Detection::Legacy { version, .. } => Some(version),
+        _ => None,
+    };
+    let route = from.and_then(|from| pack.route(from, pack.head()).ok()).filter(|route| !route.is_empty());
+    let path: Vec<String> = match (&route, from) {
+        (Some(route), Some(from)) => {
+            std::iter::once(from.clone()).chain(route.iter().map(|step| step.to().to_owned())).collect()
+        }
+        _ => Vec::new(),
+    };
+    VersionRow { version, shape, note, target: path.last().cloned(), path, count: 0 }
+}
