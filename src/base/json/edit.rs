@@ -19,6 +19,8 @@ pub enum New<'d> {
     Value(Json),
     /// The value of a node, with the spelling of its names and scalars.
     Copy(Node<'d>),
+    /// The same within new objects that have one member each, outermost name first.
+    Within(Vec<String>, Node<'d>),
 }
 
 impl From<Json> for New<'_> {
@@ -247,18 +249,19 @@ impl<'d> Edits<'d> {
         if container.kind() != Kind::Object || (group.inserted.is_empty() && group.renamed.is_empty()) {
             return Ok(());
         }
-        let mut keys = BTreeSet::new();
-        let kept = container.children().filter(|child| !group.removed.contains(&child.id));
-        let kept = kept.map(|child| match group.renamed.get(&child.id) {
-            Some(key) => (*key).into(),
-            None => child.key().unwrap_or_default(),
-        });
-        let added = group.inserted.iter().filter_map(|(_, key, _)| key.map(Into::into));
-        for key in kept.chain(added) {
-            if keys.contains(&key) {
-                return Err(EditError::MemberExists { at: container.pointer(), key: key.into_owned() });
+        let exists = |key: &str| EditError::MemberExists { at: container.pointer(), key: key.to_owned() };
+        let mut new = BTreeSet::new();
+        for key in group.inserted.iter().filter_map(|(_, key, _)| *key).chain(group.renamed.values().copied())
+        {
+            if !new.insert(key) {
+                return Err(exists(key));
             }
-            keys.insert(key);
+        }
+        for child in container.children() {
+            let stays = !group.removed.contains(&child.id) && !group.renamed.contains_key(&child.id);
+            if let Some(key) = child.key().filter(|key| stays && new.contains(key.as_ref())) {
+                return Err(exists(&key));
+            }
         }
         Ok(())
     }
@@ -419,6 +422,7 @@ fn print_new(out: &mut String, new: &New<'_>, style: &Style, indent: print::Inde
     match new {
         New::Value(value) => print::json(out, value, style, indent),
         New::Copy(node) => print::node(out, node, style, indent),
+        New::Within(names, node) => print::within(out, names, node, style, indent),
     }
 }
 

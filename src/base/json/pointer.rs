@@ -171,6 +171,22 @@ impl PointerPattern {
         }
     }
 
+    /// The whole document.
+    pub fn root() -> Self {
+        Self { tokens: Vec::new() }
+    }
+
+    /// The pattern one level up; `None` at the root.
+    pub fn parent(&self) -> Option<Self> {
+        let (_, parents) = self.tokens.split_last()?;
+        Some(Self { tokens: parents.to_vec() })
+    }
+
+    /// The outermost level of the pattern alone.
+    pub fn first(&self) -> Self {
+        Self { tokens: self.tokens.iter().take(1).cloned().collect() }
+    }
+
     /// The pattern one level down.
     pub fn child(&self, name: impl Into<String>) -> Self {
         let mut tokens = self.tokens.clone();

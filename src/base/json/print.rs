@@ -17,6 +17,9 @@ pub struct Style {
     pub comma: String,
 }
 
+/// How many nodes are looked at to find how a document spaces its commas.
+const SAMPLE: usize = 32;
+
 impl Style {
     /// No spaces, no lines.
     pub fn compact() -> Self {
@@ -41,9 +44,9 @@ impl Style {
             Some(gap) if !gap.contains('\n') => gap.to_owned(),
             _ => ": ".to_owned(),
         };
-        let comma = doc.slots.iter().enumerate().skip(1).find_map(|(id, slot)| {
+        // A layout shows early, and a container with two items or more shows its own.
+        let comma = doc.slots.iter().take(SAMPLE).skip(1).find_map(|slot| {
             let next = doc.slots.get(slot.next as usize).filter(|next| next.parent == slot.parent)?;
-            debug_assert!(slot.next as usize > id, "a subtree ends after it begins");
             let to = if next.key_end == 0 { next.start } else { next.key_start };
             Some(gap(slot.end, to)).filter(|gap| !gap.contains('\n'))
         });
@@ -129,6 +132,22 @@ pub(super) fn node(out: &mut String, value: &Node<'_>, style: &Style, indent: In
             out.push_str(&style.colon);
         }
         node(out, child, style, indent);
+    });
+}
+
+/// Prints a value of a document within new objects of one member each.
+pub(super) fn within(
+    out: &mut String,
+    names: &[String],
+    value: &Node<'_>,
+    style: &Style,
+    indent: Indent<'_>,
+) {
+    let Some((name, rest)) = names.split_first() else { return node(out, value, style, indent) };
+    items(out, style, indent, ['{', '}'], std::iter::once(name), |out, name, indent| {
+        quote_into(out, name);
+        out.push_str(&style.colon);
+        within(out, rest, value, style, indent);
     });
 }
 

@@ -19,7 +19,8 @@ fn refused(text: &[u8]) -> JsonError {
 fn scan_of_each_refusal_names_kind_line_column_and_byte() {
     use JsonErrorKind as K;
     let unexpected = |expected, found| K::Unexpected { expected, found };
-    let cases: Vec<(&[u8], K, (u32, u32, usize))> = vec![
+    type Case = (&'static [u8], K, (u32, u32, usize));
+    let cases: Vec<Case> = vec![
         (b"", K::Empty, (1, 1, 0)),
         (b" \n ", K::Empty, (2, 2, 3)),
         (b"\xef\xbb\xbf{}", K::ByteOrderMark, (1, 1, 0)),
@@ -304,6 +305,8 @@ fn all_nodes<'d>(node: Node<'d>, out: &mut Vec<Node<'d>>) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn prop_scan_agrees_with_serde_json(text in any_json()) {
         let doc = scan(text.as_bytes()).expect("valid");

@@ -1,0 +1,383 @@
+//! One step resolved against one document: which edits it comes to, and what it says about them.
+
+use super::condition::{JsonType, all_hold, describe_all};
+use super::fact::Facts;
+use super::step::{Op, Otherwise, Source, Step, Unmapped};
+use crate::base::json::{Doc, Edits, Json, Kind, New, Node, Place, Pointer, print_compact};
+
+/// Why a step cannot be done on a document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StepProblem {
+    /// The target is already there with another value.
+    #[error("conflict: {at:?} is already there with another value than {from:?}")]
+    Conflict {
+        /// The target.
+        at: Pointer,
+        /// What was to go there.
+        from: Pointer,
+    },
+    /// The object that is to hold the target is not there.
+    #[error("{at:?} cannot be written: the object that would hold it is not there")]
+    NoParent {
+        /// The target, as the pack writes it.
+        at: String,
+    },
+    /// What is to hold the target is no object.
+    #[error("{at:?} cannot be written: what would hold it is of type {found}, not an object")]
+    NotAnObject {
+        /// The target.
+        at: Pointer,
+        /// The type found.
+        found: &'static str,
+    },
+    /// None of the facts for a value can be had.
+    #[error("{at:?} cannot be filled: {}", tried.join("; "))]
+    NoFact {
+        /// The target.
+        at: Pointer,
+        /// Why each fact cannot be had.
+        tried: Vec<String>,
+    },
+    /// A value is not in the step's table.
+    #[error("{at:?} is {found}, which the table does not have")]
+    Unmapped {
+        /// The place.
+        at: Pointer,
+        /// The value.
+        found: String,
+    },
+    /// A value cannot become the other type without loss.
+    #[error("{at:?} is {found}, which is no {to}")]
+    CannotCast {
+        /// The place.
+        at: Pointer,
+        /// The value.
+        found: String,
+        /// The type wanted.
+        to: &'static str,
+    },
+    /// A condition of the pack does not hold.
+    #[error("{text} (required: {condition})")]
+    Required {
+        /// The pack's text.
+        text: String,
+        /// The conditions in words.
+        condition: String,
+    },
+}
+
+/// What the steps of a migration did.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    /// What changed, in words.
+    pub changes: Vec<String>,
+    /// Where values went that are still there.
+    pub moved: Vec<(Pointer, Pointer)>,
+}
+
+/// A place that a step's path names in this document.
+struct Target<'d> {
+    parent: Node<'d>,
+    node: Option<Node<'d>>,
+    name: String,
+    place: Pointer,
+}
+
+/// Adds the step's edits to `edits`; all targets are resolved against `doc` as it is.
+pub(super) fn resolve<'d>(
+    step: &Step,
+    doc: &'d Doc<'d>,
+    facts: &Facts,
+    edits: &mut Edits<'d>,
+    log: &mut Log,
+) -> Result<(), StepProblem> {
+    let mut said = Vec::new();
+    if let Op::Require { that, text } = &step.op {
+        return require(step, doc, that, text);
+    }
+    for target in targets(step, doc)? {
+        if !all_hold(&step.when, doc, Some((&step.path, &target.place))) {
+            continue;
+        }
+        said.extend(one(step, doc, &target, facts, edits, log)?);
+    }
+    log.changes.extend(summarize(said));
+    Ok(())
+}
+
+/// Keeps the list of changes readable where a step works on each of many elements.
+fn summarize(mut said: Vec<String>) -> Vec<String> {
+    const SHOWN: usize = 5;
+    if said.len() > SHOWN {
+        let more = said.len() - SHOWN;
+        said.truncate(SHOWN);
+        if let Some(last) = said.last_mut() {
+            last.push_str(&format!(", and likewise in {more} more places"));
+        }
+    }
+    said
+}
+
+fn require(
+    step: &Step,
+    doc: &Doc<'_>,
+    that: &[super::condition::Condition],
+    text: &str,
+) -> Result<(), StepProblem> {
+    let failed = step.path.nodes(doc).into_iter().any(|node| {
+        let place = node.pointer();
+        let place = Some((&step.path, &place));
+        all_hold(&step.when, doc, place) && !all_hold(that, doc, place)
+    });
+    if failed {
+        return Err(StepProblem::Required { text: text.to_owned(), condition: describe_all(that) });
+    }
+    Ok(())
+}
+
+fn targets<'d>(step: &Step, doc: &'d Doc<'d>) -> Result<Vec<Target<'d>>, StepProblem> {
+    let Some((parents, name)) = step.path.split_last() else {
+        return Ok(step
+            .path
+            .nodes(doc)
+            .into_iter()
+            .filter_map(|node| {
+                let place = node.pointer();
+                let name = place.split_last()?.1.to_owned();
+                Some(Target { parent: node.parent()?, node: Some(node), name, place })
+            })
+            .collect());
+    };
+    let adds = matches!(step.op, Op::Set { .. } | Op::Default { .. });
+    let parents = parents.nodes(doc);
+    if parents.is_empty() && adds && step.path.stars() == 0 && all_hold(&step.when, doc, None) {
+        return Err(StepProblem::NoParent { at: step.path.to_string() });
+    }
+    let mut targets = Vec::with_capacity(parents.len());
+    for parent in parents {
+        let place = parent.pointer().child(name);
+        let node = doc.at(&place);
+        if node.is_none() && parent.kind() != Kind::Object {
+            if adds && all_hold(&step.when, doc, Some((&step.path, &place))) {
+                return Err(StepProblem::NotAnObject { at: place, found: parent.kind().name() });
+            }
+            continue;
+        }
+        targets.push(Target { parent, node, name: name.to_owned(), place });
+    }
+    Ok(targets)
+}
+
+/// The beginning of a text that a document may have made long.
+pub(super) fn preview(value: &str) -> String {
+    const SHOWN: usize = 120;
+    match value.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
+}
+
+fn show(node: &Node<'_>) -> String {
+    preview(&print_compact(&Json::from(*node)))
+}
+
+/// The value to write, and how the change is told.
+fn value_of(
+    source: &Source,
+    doc: &Doc<'_>,
+    place: &Pointer,
+    facts: &Facts,
+) -> Result<Option<(Json, String)>, StepProblem> {
+    let literal = |value: &Json| {
+        let told = format!("added {place} as {}", preview(&print_compact(value)));
+        Some((value.clone(), told))
+    };
+    let (specs, otherwise) = match source {
+        Source::Literal(value) => return Ok(literal(value)),
+        Source::Facts(specs, otherwise) => (specs, otherwise),
+    };
+    let mut tried = Vec::new();
+    for spec in specs {
+        match spec.find(doc, facts) {
+            Ok((value, origin)) => return Ok(Some((value, format!("backfilled {place} from {origin}")))),
+            Err(why) => tried.push(why),
+        }
+    }
+    match otherwise {
+        Otherwise::Absent => Ok(None),
+        Otherwise::Literal(value) => Ok(literal(value)),
+        Otherwise::Fail => Err(StepProblem::NoFact { at: place.clone(), tried }),
+    }
+}
+
+/// Does one step at one place; answers what it did, if anything.
+fn one<'d>(
+    step: &Step,
+    doc: &'d Doc<'d>,
+    target: &Target<'d>,
+    facts: &Facts,
+    edits: &mut Edits<'d>,
+    log: &mut Log,
+) -> Result<Option<String>, StepProblem> {
+    let place = &target.place;
+    match (&step.op, target.node) {
+        (Op::Set { value, .. }, Some(node)) => {
+            let Some((value, _)) = value_of(value, doc, place, facts)? else { return Ok(None) };
+            if value.is(&node) {
+                return Ok(None);
+            }
+            let told = preview(&print_compact(&value));
+            edits.replace(node, value);
+            Ok(Some(format!("set {place} to {told}, replacing {}", show(&node))))
+        }
+        (Op::Default { value, also_null: true, .. }, Some(node)) if node.is_null() => {
+            let Some((value, told)) = value_of(value, doc, place, facts)? else { return Ok(None) };
+            if value.is(&node) {
+                return Ok(None);
+            }
+            edits.replace(node, value);
+            Ok(Some(format!("{told}, replacing null")))
+        }
+        (Op::Set { value, after } | Op::Default { value, after, .. }, None) => {
+            let Some((value, told)) = value_of(value, doc, place, facts)? else { return Ok(None) };
+            let at = match after {
+                Some(name) if target.parent.get(name).is_some() => Place::After(name.clone()),
+                _ => Place::End,
+            };
+            edits.insert(target.parent, at, target.name.clone(), value);
+            Ok(Some(told))
+        }
+        (Op::Rename { to }, Some(node)) => {
+            let (parent, _) = place.split_last().unwrap_or_default();
+            let new = parent.child(to.clone());
+            match target.parent.get(to) {
+                Some(there) if there.same_value(&node) => {
+                    edits.remove(node);
+                }
+                Some(_) => return Err(StepProblem::Conflict { at: new, from: place.clone() }),
+                None => {
+                    edits.rename(node, to.clone());
+                }
+            }
+            log.moved.push((place.clone(), new.clone()));
+            Ok(Some(format!("renamed {place} to {new}")))
+        }
+        (Op::Move { to } | Op::Copy { to } | Op::Preserve { to }, Some(node)) => {
+            let create = matches!(step.op, Op::Preserve { .. });
+            let to = to.bind(&step.path, place).unwrap_or_default();
+            put(doc, node, place, &to, create, edits)?;
+            if matches!(step.op, Op::Copy { .. }) {
+                return Ok(Some(format!("copied {place} to {to}")));
+            }
+            edits.remove(node);
+            log.moved.push((place.clone(), to.clone()));
+            Ok(Some(match create {
+                true => format!("preserved {place} as {to}"),
+                false => format!("moved {place} to {to}"),
+            }))
+        }
+        (Op::Remove { reason }, Some(node)) => {
+            edits.remove(node);
+            Ok(Some(format!("removed {place}: {reason}")))
+        }
+        (Op::Map { table, otherwise }, Some(node)) => {
+            let text = node.as_str();
+            let mapped = table.iter().find(|(key, _)| text.as_deref() == Some(key)).map(|(_, value)| value);
+            let value = match (mapped, otherwise) {
+                (Some(value), _) | (None, Unmapped::Literal(value)) => value,
+                (None, Unmapped::Keep) => return Ok(None),
+                (None, Unmapped::Fail) => {
+                    return Err(StepProblem::Unmapped { at: place.clone(), found: show(&node) });
+                }
+            };
+            if value.is(&node) {
+                return Ok(None);
+            }
+            edits.replace(node, value.clone());
+            Ok(Some(format!("mapped {place} from {} to {}", show(&node), preview(&print_compact(value)))))
+        }
+        (Op::Cast { to }, Some(node)) => {
+            if to.fits(&node) {
+                return Ok(None);
+            }
+            let value = cast(&node, *to).ok_or_else(|| StepProblem::CannotCast {
+                at: place.clone(),
+                found: show(&node),
+                to: to.name(),
+            })?;
+            let told = print_compact(&value);
+            edits.replace(node, value);
+            Ok(Some(format!("cast {place} from {} to {told}", show(&node))))
+        }
+        (Op::Default { .. }, Some(_)) | (_, None) | (Op::Require { .. }, _) => Ok(None),
+    }
+}
+
+/// Puts a copy of a node at `to`, which must be free or hold the same value.
+fn put<'d>(
+    doc: &'d Doc<'d>,
+    node: Node<'d>,
+    place: &Pointer,
+    to: &Pointer,
+    create: bool,
+    edits: &mut Edits<'d>,
+) -> Result<(), StepProblem> {
+    if let Some(there) = doc.at(to) {
+        return if there.same_value(&node) {
+            Ok(())
+        } else {
+            Err(StepProblem::Conflict { at: to.clone(), from: place.clone() })
+        };
+    }
+    // The nearest object above the target that is there, and the names that are missing below it.
+    let mut missing: Vec<String> = Vec::new();
+    let mut above = to.clone();
+    let parent = loop {
+        let Some((up, last)) = above.split_last() else {
+            return Err(StepProblem::NoParent { at: to.to_string() });
+        };
+        missing.push(last.to_owned());
+        above = up;
+        if let Some(parent) = doc.at(&above) {
+            break parent;
+        }
+    };
+    if missing.len() > 1 && !create {
+        return Err(StepProblem::NoParent { at: to.to_string() });
+    }
+    if parent.kind() != Kind::Object {
+        return Err(StepProblem::NotAnObject { at: to.clone(), found: parent.kind().name() });
+    }
+    let name = missing.pop().unwrap_or_default();
+    missing.reverse();
+    edits.insert(parent, Place::End, name, New::Within(missing, node));
+    Ok(())
+}
+
+/// Another type for the same value; `None` where something would be lost or made up.
+fn cast(node: &Node<'_>, to: JsonType) -> Option<Json> {
+    let text = node.as_str();
+    let number = |token: &str| {
+        let doc = crate::base::json::scan(token.as_bytes()).ok()?;
+        (doc.root().kind() == Kind::Number && doc.root().raw() == token)
+            .then(|| Json::Number(token.to_owned()))
+    };
+    match (node.kind(), to) {
+        (Kind::Number | Kind::Bool(_), JsonType::String) => Some(Json::from(node.raw())),
+        (Kind::String, JsonType::Number) => number(text.as_deref()?),
+        (Kind::String, JsonType::Integer) => {
+            number(text.as_deref()?).filter(|_| !text.as_deref().unwrap_or("").contains(['.', 'e', 'E']))
+        }
+        // Only a fraction that is spelled as zeros is surely no loss.
+        (Kind::Number, JsonType::Integer) => {
+            let (whole, fraction) = node.raw().split_once('.')?;
+            (whole != "-0" && fraction.bytes().all(|b| b == b'0')).then(|| Json::Number(whole.to_owned()))
+        }
+        (Kind::String, JsonType::Boolean) => match text.as_deref()? {
+            "true" => Some(Json::Bool(true)),
+            "false" => Some(Json::Bool(false)),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,42 @@
+//! The packs that come with the program. They are data like any other pack and have no more powers.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use super::pack::Pack;
+
+type Files = &'static [(&'static str, &'static [u8])];
+
+macro_rules! pack {
+    ($name:literal, [$($file:literal),+ $(,)?]) => {
+        ($name, &[$(($file, include_bytes!(concat!("../packs/", $name, "/", $file)) as &[u8])),+])
+    };
+}
+
+const BUILTIN: &[(&str, Files)] =
+    &[pack!("sigilzero", ["pack.toml", "1.0.0.schema.json", "1.1.0.schema.json", "1.2.0.schema.json"])];
+
+/// The names of the built-in packs.
+pub fn builtin_names() -> impl Iterator<Item = &'static str> {
+    BUILTIN.iter().map(|(name, _)| *name)
+}
+
+/// The files of a built-in pack, by their names within its folder.
+pub fn pack_files(name: &str) -> Option<BTreeMap<String, Vec<u8>>> {
+    let (_, files) = BUILTIN.iter().find(|(known, _)| *known == name)?;
+    Some(files.iter().map(|(file, bytes)| ((*file).to_owned(), bytes.to_vec())).collect())
+}
+
+impl Pack {
+    /// A built-in pack; it is read once per process.
+    pub fn builtin(name: &str) -> Option<&'static Pack> {
+        static PACKS: OnceLock<Vec<Pack>> = OnceLock::new();
+        let packs = PACKS.get_or_init(|| {
+            builtin_names()
+                .filter_map(pack_files)
+                .map(|files| Pack::parse(&files).expect("a test reads every built-in pack"))
+                .collect()
+        });
+        packs.iter().find(|pack| pack.name() == name)
+    }
+}

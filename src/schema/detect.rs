@@ -1,0 +1,213 @@
+//! Which shape a document has. The answer is never a guess, and nothing is stamped.
+
+use std::fmt;
+
+use super::apply::preview;
+use super::condition::{all_hold, describe_all};
+use super::pack::{Order, Pack, Unlabelled};
+use super::shape::Shape;
+use crate::base::escape::Escaped;
+use crate::base::json::{Doc, Kind};
+
+/// What a pack says about a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Detection {
+    /// A shape of the pack.
+    Known {
+        /// Its version.
+        version: String,
+        /// The variant, where the version has several shapes.
+        variant: Option<String>,
+    },
+    /// The document has no label; a rule of the pack tells its version by its shape.
+    Legacy {
+        /// The rule.
+        rule: String,
+        /// The version it tells.
+        version: String,
+        /// The variant, where the version has several shapes.
+        variant: Option<String>,
+    },
+    /// More than one shape fits.
+    Ambiguous {
+        /// The shapes.
+        candidates: Vec<String>,
+    },
+    /// The label is of no version that the pack has.
+    UnknownVersion {
+        /// The label.
+        label: String,
+    },
+    /// The label is above every version that the pack has.
+    Newer {
+        /// The label.
+        label: String,
+    },
+    /// The version is known, but the document does not fit it.
+    Misfit {
+        /// The version that the label or rule says.
+        version: String,
+        /// Why it does not fit.
+        reasons: Vec<String>,
+    },
+    /// Not a document that the pack describes.
+    NotThisKind {
+        /// Why not.
+        why: String,
+    },
+}
+
+impl fmt::Display for Detection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape = |f: &mut fmt::Formatter<'_>, version: &str, variant: &Option<String>| match variant {
+            Some(variant) => write!(f, "{}/{}", Escaped(version), Escaped(variant)),
+            None => write!(f, "{}", Escaped(version)),
+        };
+        match self {
+            Self::Known { version, variant } => shape(f, version, variant),
+            Self::Legacy { rule, version, variant } => {
+                shape(f, version, variant)?;
+                write!(f, " (no label; by the rule {:?})", rule)
+            }
+            Self::Ambiguous { candidates } => write!(f, "ambiguous: {}", candidates.join(" or ")),
+            Self::UnknownVersion { label } => write!(f, "unknown version {:?}", preview(label)),
+            Self::Newer { label } => write!(f, "version {:?} is newer than the pack", preview(label)),
+            Self::Misfit { version, reasons } => {
+                write!(f, "says {}, but does not fit it: ", Escaped(version))?;
+                for (i, reason) in reasons.iter().enumerate() {
+                    write!(f, "{}{}", if i > 0 { "; " } else { "" }, Escaped(reason))?;
+                }
+                Ok(())
+            }
+            Self::NotThisKind { why } => write!(f, "not a document of this kind: {}", Escaped(why)),
+        }
+    }
+}
+
+/// What stands where the label belongs.
+pub(super) enum Label {
+    /// The pack has no labels.
+    Unused,
+    Text(String),
+    Missing,
+    Other(&'static str),
+}
+
+impl Pack {
+    pub(super) fn label(&self, doc: &Doc<'_>) -> Label {
+        let Some(at) = &self.version_at else { return Label::Unused };
+        let Some(node) = doc.at(at) else { return Label::Missing };
+        match (node.kind(), node.as_str()) {
+            (Kind::Null, _) if self.unlabelled.contains(&Unlabelled::Null) => Label::Missing,
+            (_, Some(text)) if text.is_empty() && self.unlabelled.contains(&Unlabelled::Empty) => {
+                Label::Missing
+            }
+            (_, Some(text)) => Label::Text(text.into_owned()),
+            (kind, None) => Label::Other(kind.name()),
+        }
+    }
+
+    /// Tells which shape a document has, and whether it fits that shape's schema.
+    pub fn detect(&self, doc: &Doc<'_>) -> Detection {
+        if doc.root().kind() != Kind::Object {
+            let why = format!("it is of type {}, not an object", doc.root().kind().name());
+            return Detection::NotThisKind { why };
+        }
+        match self.label(doc) {
+            Label::Unused => self.detect_by_shape(doc),
+            Label::Missing => self.detect_legacy(doc),
+            Label::Other(found) => {
+                let at = self.version_at.as_ref().map(ToString::to_string).unwrap_or_default();
+                Detection::NotThisKind { why: format!("its label {at} is of type {found}, not a string") }
+            }
+            Label::Text(label) if self.shapes.iter().any(|shape| shape.version == label) => {
+                match self.shape_of(doc, &label, None) {
+                    Ok(shape) => Detection::Known { version: label, variant: shape.variant.clone() },
+                    Err(problem) => problem,
+                }
+            }
+            Label::Text(label) => {
+                if self.is_newer(&label) {
+                    Detection::Newer { label }
+                } else {
+                    Detection::UnknownVersion { label }
+                }
+            }
+        }
+    }
+
+    /// Semantic versions are compared by precedence, and only where the pack says that it has them.
+    fn is_newer(&self, label: &str) -> bool {
+        let Ok(label) = semver::Version::parse(label) else { return false };
+        self.order == Order::Semver
+            && self.shapes.iter().all(|shape| {
+                semver::Version::parse(&shape.version).is_ok_and(|known| label.cmp_precedence(&known).is_gt())
+            })
+    }
+
+    fn detect_legacy(&self, doc: &Doc<'_>) -> Detection {
+        let hits: Vec<_> = self.legacy.iter().filter(|rule| all_hold(&rule.when, doc, None)).collect();
+        let Some(first) = hits.first() else {
+            return Detection::NotThisKind {
+                why: "it has no label, and no rule tells its version".to_owned(),
+            };
+        };
+        if hits.iter().any(|rule| rule.version != first.version) {
+            let candidates = hits.iter().map(|rule| format!("{} ({})", rule.version, rule.rule)).collect();
+            return Detection::Ambiguous { candidates };
+        }
+        match self.shape_of(doc, &first.version, Some(&first.version)) {
+            Ok(shape) => Detection::Legacy {
+                rule: first.rule.clone(),
+                version: first.version.clone(),
+                variant: shape.variant.clone(),
+            },
+            Err(problem) => problem,
+        }
+    }
+
+    fn detect_by_shape(&self, doc: &Doc<'_>) -> Detection {
+        let fits: Vec<&Shape> = self
+            .shapes
+            .iter()
+            .filter(|shape| all_hold(&shape.when, doc, None) && self.misfits(shape, doc, None).is_empty())
+            .collect();
+        match fits.as_slice() {
+            [] => Detection::NotThisKind { why: "no shape of the pack fits it".to_owned() },
+            [shape] => Detection::Known { version: shape.version.clone(), variant: shape.variant.clone() },
+            several => Detection::Ambiguous { candidates: several.iter().map(|s| s.name()).collect() },
+        }
+    }
+
+    /// The one shape of a version that a document has, or why there is none.
+    pub(super) fn shape_of(
+        &self,
+        doc: &Doc<'_>,
+        version: &str,
+        label: Option<&str>,
+    ) -> Result<&Shape, Detection> {
+        let misfit = |reasons| Detection::Misfit { version: version.to_owned(), reasons };
+        let shapes: Vec<&Shape> = self.shapes.iter().filter(|shape| shape.version == version).collect();
+        let told: Vec<&Shape> =
+            shapes.iter().copied().filter(|shape| all_hold(&shape.when, doc, None)).collect();
+        if told.is_empty() {
+            let reasons =
+                shapes.iter().map(|s| format!("not {}: {} does not hold", s.name(), describe_all(&s.when)));
+            return Err(misfit(reasons.collect()));
+        }
+        let (mut fits, mut reasons) = (Vec::new(), Vec::new());
+        for shape in told {
+            let problems = self.misfits(shape, doc, label);
+            if problems.is_empty() {
+                fits.push(shape);
+            } else {
+                reasons.extend(problems);
+            }
+        }
+        match fits.as_slice() {
+            [] => Err(misfit(reasons)),
+            [shape] => Ok(shape),
+            several => Err(Detection::Ambiguous { candidates: several.iter().map(|s| s.name()).collect() }),
+        }
+    }
+}

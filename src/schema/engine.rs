@@ -1,0 +1,388 @@
+//! Migrating one document: a pure function of its text, the pack, the facts and the stamp.
+//!
+//! Per migration of the route: the steps are resolved to edits on the text and spliced; then the
+//! result is scanned, compared with the source (what changed lies within what the steps declare,
+//! frozen members are equal, the invariants hold) and validated against the migration's own target
+//! shape. Whatever fails refuses the document as a whole; nothing half-migrated is ever answered.
+
+use super::apply::{self, Log, StepProblem};
+use super::detect::Detection;
+use super::diff::differences;
+use super::fact::Facts;
+use super::graph::NoRoute;
+use super::history::{self, HistoryError, Record};
+use super::invariant::{self, Allowed, Files, Violation};
+use super::pack::{Migration, Pack};
+use crate::base::clock::Moment;
+use crate::base::digest::Sha256;
+use crate::base::json::{
+    self, Doc, EditError, Edits, Json, JsonError, Place, Pointer, PointerPattern, outside_is_equal, quote,
+};
+
+/// What a migration that is to be kept leaves in the document's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// When it was done.
+    pub applied_at: Moment,
+}
+
+/// What migrating a document comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The document is at the target: no change.
+    Current {
+        /// Its version.
+        version: String,
+    },
+    /// The document with its migrations done.
+    Rewrite(Rewrite),
+    /// The document stays as it is.
+    Refused(Refusal),
+}
+
+/// A migrated document, and what was done to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The new text.
+    pub bytes: Vec<u8>,
+    /// The version it had.
+    pub from: String,
+    /// The version it has.
+    pub to: String,
+    /// The versions along the route, first and last included.
+    pub path: Vec<String>,
+    /// What was done, in words.
+    pub changes: Vec<String>,
+    /// The places that differ.
+    pub touched: Vec<Pointer>,
+    /// The digest of the text before.
+    pub before: Sha256,
+    /// The digest of the text after.
+    pub after: Sha256,
+    /// The checksum in the new history record, where one was written.
+    pub checksum_after: Option<Sha256>,
+}
+
+/// Why a document is not migrated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The text is not JSON as the store reads it.
+    #[error("not a JSON document: {0}")]
+    NotJson(#[from] JsonError),
+    /// Its version is not established, or it does not fit the one it claims.
+    #[error("{0}")]
+    Detection(Detection),
+    /// There is no declared way to the target.
+    #[error(transparent)]
+    NoRoute(#[from] NoRoute),
+    /// A step cannot be done.
+    #[error("migration {migration}, step {step}: {problem}")]
+    Step {
+        /// The migration, as `from -> to`.
+        migration: String,
+        /// The step's number within it, from 1.
+        step: usize,
+        /// Why not.
+        problem: StepProblem,
+    },
+    /// The steps' edits exclude each other.
+    #[error("migration {migration}: {problem}")]
+    Edits {
+        /// The migration, as `from -> to`.
+        migration: String,
+        /// How.
+        problem: EditError,
+    },
+    /// The result does not fit the migration's target shape.
+    #[error("migration {migration} gives a document that does not fit: {detection}")]
+    TargetMisfit {
+        /// The migration, as `from -> to`.
+        migration: String,
+        /// What the result is instead.
+        detection: Detection,
+    },
+    /// A member that the pack calls frozen would change.
+    #[error("migration {migration} changes {at:?}, which is frozen")]
+    Frozen {
+        /// The migration, as `from -> to`.
+        migration: String,
+        /// The member.
+        at: Pointer,
+    },
+    /// An invariant would be broken.
+    #[error("{stage} breaks {}", violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Invariant {
+        /// What would break it: a migration, the label, the history record.
+        stage: String,
+        /// Every violation.
+        violations: Vec<Violation>,
+    },
+    /// The history record cannot be written.
+    #[error("the history record cannot be written: {0}")]
+    History(#[from] HistoryError),
+}
+
+/// A document on its way.
+struct Work<'p> {
+    pack: &'p Pack,
+    facts: &'p Facts,
+    bytes: Vec<u8>,
+    changes: Vec<String>,
+}
+
+impl Pack {
+    /// Migrates a document to a version, the head unless told otherwise.
+    ///
+    /// Without a stamp no history record is written: that is migrating on read. At the target
+    /// nothing changes, so doing it twice is doing it once.
+    pub fn migrate(
+        &self,
+        text: &[u8],
+        target: Option<&str>,
+        facts: &Facts,
+        stamp: Option<&Stamp>,
+    ) -> Outcome {
+        match self.try_migrate(text, target.unwrap_or(&self.head), facts, stamp) {
+            Ok(outcome) => outcome,
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    fn try_migrate(
+        &self,
+        text: &[u8],
+        target: &str,
+        facts: &Facts,
+        stamp: Option<&Stamp>,
+    ) -> Result<Outcome, Refusal> {
+        let doc = json::scan(text)?;
+        let (version, variant, rule) = match self.detect(&doc) {
+            Detection::Known { version, variant } => (version, variant, None),
+            Detection::Legacy { rule, version, variant } => (version, variant, Some(rule)),
+            other => return Err(Refusal::Detection(other)),
+        };
+        let shape = match variant {
+            Some(variant) => format!("{version}/{variant}"),
+            None => version.clone(),
+        };
+        let route = self.route_numbers(&shape, target)?;
+        if route.is_empty() && rule.is_none() {
+            return Ok(Outcome::Current { version });
+        }
+
+        let mut work = Work { pack: self, facts, bytes: text.to_vec(), changes: Vec::new() };
+        // The label goes in first, so that every route from here gives the same text.
+        if let Some(rule) = &rule {
+            work.add_label(&version, rule)?;
+        }
+        let mut path = vec![version.clone()];
+        for number in route {
+            let migration = &self.migrations[number];
+            let source = path.last().cloned().unwrap_or_default();
+            path.push(work.run(migration, &source)?);
+        }
+        let to = path.last().cloned().unwrap_or_default();
+        let before = Sha256::of(text);
+        let mut checksum_after = None;
+        if let (Some(stamp), Some(at)) = (stamp, &self.history_at) {
+            let changes = work.changes.clone();
+            let record = Record {
+                from: &version,
+                to: &to,
+                path: &path,
+                applied_at: stamp.applied_at,
+                changes: &changes,
+                before,
+                pack: self,
+            };
+            checksum_after = Some(work.add_record(at, &record, &to)?);
+        }
+        let touched = {
+            let after = json::scan(&work.bytes)?;
+            differences(&doc, &after).into_iter().map(|difference| difference.at).collect()
+        };
+        let after = Sha256::of(&work.bytes);
+        let Work { bytes, changes, .. } = work;
+        Ok(Outcome::Rewrite(Rewrite {
+            bytes,
+            from: version,
+            to,
+            path,
+            changes,
+            touched,
+            before,
+            after,
+            checksum_after,
+        }))
+    }
+
+    /// The version of a shape named by version alone or with its variant.
+    fn version_of<'n>(&'n self, name: &'n str) -> &'n str {
+        self.shapes.iter().find(|shape| shape.name() == name).map_or(name, |shape| &shape.version)
+    }
+}
+
+impl Work<'_> {
+    fn files(&self) -> Files<'_> {
+        Files { before: &self.facts.files, after: &self.facts.files }
+    }
+
+    /// Labels a document that has no label with the version that a rule told.
+    fn add_label(&mut self, version: &str, rule: &str) -> Result<(), Refusal> {
+        let Some(at) = &self.pack.version_at else { return Ok(()) };
+        let stage = || "labelling".to_owned();
+        let bytes = {
+            let doc = json::scan(&self.bytes)?;
+            let mut edits = Edits::new(&doc);
+            label(&doc, &mut edits, at, version);
+            let bytes = apply_edits(&self.bytes, &edits, &stage())?;
+            let after = json::scan(&bytes)?;
+            let declared = [PointerPattern::from(at)];
+            let allowed = Allowed { declared: &declared, moved: &[], described: &|_| true };
+            hold(invariant::check(&doc, &after, Some(self.files()), &allowed), stage)?;
+            bytes
+        };
+        self.bytes = bytes;
+        self.changes.push(format!("labelled {at} as {} by the rule {}", quote(version), quote(rule)));
+        Ok(())
+    }
+
+    /// Does one migration; answers the version that the document has then.
+    fn run(&mut self, migration: &Migration, source_version: &str) -> Result<String, Refusal> {
+        let name = || format!("{} -> {}", migration.from, migration.to);
+        let to = self.pack.version_of(&migration.to);
+        let mut log = Log::default();
+        let source_bytes = std::mem::take(&mut self.bytes);
+        let bytes = self.splice_steps(migration, &source_bytes, to, &mut log)?;
+
+        let source = json::scan(&source_bytes)?;
+        let after = json::scan(&bytes)?;
+        let mut declared = migration.declared();
+        declared.extend(self.pack.version_at.as_ref().map(PointerPattern::from));
+        let label = self.pack.version_at.as_ref();
+        let allowed = Allowed {
+            declared: &declared,
+            moved: &log.moved,
+            described: &|at| Some(at) == label || self.pack.describes(source_version, at),
+        };
+        hold(invariant::check(&source, &after, Some(self.files()), &allowed), name)?;
+        for frozen in &self.pack.frozen {
+            for node in frozen.nodes(&source) {
+                let at = node.pointer();
+                if after.at(&at).is_none_or(|other| other.raw() != node.raw()) {
+                    return Err(Refusal::Frozen { migration: name(), at });
+                }
+            }
+        }
+        match self.pack.shape_of(&after, to, None) {
+            Ok(shape) if migration.to == shape.version || migration.to == shape.name() => {}
+            Ok(shape) => {
+                let detection =
+                    Detection::Known { version: shape.version.clone(), variant: shape.variant.clone() };
+                return Err(Refusal::TargetMisfit { migration: name(), detection });
+            }
+            Err(detection) => return Err(Refusal::TargetMisfit { migration: name(), detection }),
+        }
+        self.bytes = bytes;
+        self.changes.append(&mut log.changes);
+        Ok(to.to_owned())
+    }
+
+    /// Resolves the steps to edits and splices them, as many steps at once as do not touch each
+    /// other's places; the label goes with the last.
+    fn splice_steps(
+        &self,
+        migration: &Migration,
+        source: &[u8],
+        to: &str,
+        log: &mut Log,
+    ) -> Result<Vec<u8>, Refusal> {
+        let name = || format!("{} -> {}", migration.from, migration.to);
+        let mut bytes = source.to_vec();
+        let mut next = 0;
+        loop {
+            let doc = json::scan(&bytes)?;
+            let mut edits = Edits::new(&doc);
+            let mut busy: Vec<PointerPattern> = Vec::new();
+            while let Some(step) = migration.steps.get(next) {
+                let touches = step.touches();
+                if busy.iter().any(|place| touches.iter().any(|own| own.touches(place))) {
+                    break;
+                }
+                apply::resolve(step, &doc, self.facts, &mut edits, log).map_err(|problem| Refusal::Step {
+                    migration: name(),
+                    step: next + 1,
+                    problem,
+                })?;
+                // A step that wrote nothing may still have to come before the next: keep its order.
+                busy.extend(touches);
+                next += 1;
+            }
+            let last = next == migration.steps.len();
+            if last
+                && let Some(at) = &self.pack.version_at
+                && let Some(change) = label(&doc, &mut edits, at, to)
+            {
+                log.changes.push(change);
+            }
+            let spliced = apply_edits(&bytes, &edits, &name())?;
+            drop(edits);
+            drop(doc);
+            bytes = spliced;
+            if last {
+                return Ok(bytes);
+            }
+        }
+    }
+
+    fn add_record(&mut self, at: &Pointer, record: &Record<'_>, to: &str) -> Result<Sha256, Refusal> {
+        let stage = || "the history record".to_owned();
+        let (bytes, checksum, place) = history::append(&self.bytes, at, record)?;
+        let doc = json::scan(&self.bytes)?;
+        let after = json::scan(&bytes)?;
+        let declared = [PointerPattern::from(&place)];
+        let allowed = Allowed { declared: &declared, moved: &[], described: &|_| true };
+        hold(invariant::check(&doc, &after, Some(self.files()), &allowed), stage)?;
+        self.pack
+            .shape_of(&after, to, None)
+            .map_err(|detection| Refusal::TargetMisfit { migration: stage(), detection })?;
+        self.bytes = bytes;
+        Ok(checksum)
+    }
+}
+
+fn hold(violations: Vec<Violation>, stage: impl Fn() -> String) -> Result<(), Refusal> {
+    if violations.is_empty() { Ok(()) } else { Err(Refusal::Invariant { stage: stage(), violations }) }
+}
+
+/// Writes the label; answers how the change is told, if it is one.
+fn label<'d>(doc: &'d Doc<'d>, edits: &mut Edits<'d>, at: &Pointer, version: &str) -> Option<String> {
+    let new = Json::from(version);
+    match doc.at(at) {
+        Some(node) if new.is(&node) => None,
+        Some(node) => {
+            edits.replace(node, new);
+            Some(format!("set {at} to {}, replacing {}", quote(version), apply::preview(node.raw())))
+        }
+        None => {
+            let (parent, name) = at.split_last()?;
+            edits.insert(doc.at(&parent)?, Place::End, name, new);
+            Some(format!("added {at} as {}", quote(version)))
+        }
+    }
+}
+
+fn apply_edits(source: &[u8], edits: &Edits<'_>, stage: &str) -> Result<Vec<u8>, Refusal> {
+    let edited = edits.apply().map_err(|problem| Refusal::Edits { migration: stage.to_owned(), problem })?;
+    if !outside_is_equal(source, &edited.bytes, &edited.splices) {
+        let violation = Violation {
+            invariant: invariant::Invariant::KeepsText,
+            at: Pointer::root(),
+            problem: "differs outside the edits",
+            before: None,
+            after: None,
+        };
+        return Err(Refusal::Invariant { stage: stage.to_owned(), violations: vec![violation] });
+    }
+    Ok(edited.bytes)
+}

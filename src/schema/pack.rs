@@ -1,0 +1,338 @@
+//! A pack in memory: shapes, migrations, what is frozen and measured, read from its folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use toml::de::DeTable;
+
+use super::condition::Condition;
+use super::error::{PackError, PackErrorKind};
+use super::fact::{FactSource, FactSpec};
+use super::graph::Graph;
+use super::invariant::IDENTITY;
+use super::reader::{Placed, Source, Table};
+use super::shape::{Schema, Shape, read_shapes};
+use super::step::Step;
+use crate::base::canonical;
+use crate::base::digest::Sha256;
+use crate::base::json::{Pointer, PointerPattern};
+
+/// The description of one kind of document: its shapes, and the migrations between them.
+#[derive(Debug)]
+pub struct Pack {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) version_at: Option<Pointer>,
+    /// Labels that count as none, besides an absent one.
+    pub(super) unlabelled: Vec<Unlabelled>,
+    pub(super) head: String,
+    pub(super) order: Order,
+    pub(super) schemas: Vec<Schema>,
+    pub(super) shapes: Vec<Shape>,
+    pub(super) legacy: Vec<LegacyRule>,
+    pub(super) frozen: Vec<PointerPattern>,
+    pub(super) measured: Vec<PointerPattern>,
+    pub(super) history_at: Option<Pointer>,
+    pub(super) facts: Vec<FactSpec>,
+    pub(super) migrations: Vec<Migration>,
+    pub(super) graph: Graph,
+    pub(super) digest: Sha256,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Only the graph orders versions: an unknown label is unknown.
+    Graph,
+    /// Labels are semantic versions: an unknown one above all known is newer.
+    Semver,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unlabelled {
+    Null,
+    Empty,
+}
+
+/// A rule that tells the version of a document without a label.
+#[derive(Debug, Clone)]
+pub(super) struct LegacyRule {
+    pub rule: String,
+    pub version: String,
+    pub when: Vec<Condition>,
+}
+
+#[derive(Debug)]
+pub(super) struct Migration {
+    pub from: String,
+    pub to: String,
+    pub summary: String,
+    pub steps: Vec<Step>,
+    pub digest: Sha256,
+}
+
+impl Migration {
+    /// The places that the migration may change, besides the label.
+    pub fn declared(&self) -> Vec<PointerPattern> {
+        self.steps.iter().flat_map(Step::writes).collect()
+    }
+}
+
+/// The file of a pack that says everything but the schemas.
+pub const PACK_FILE: &str = "pack.toml";
+
+type Result<T> = std::result::Result<T, PackError>;
+
+impl Pack {
+    /// Reads a pack from the files of its folder, by their names within it.
+    ///
+    /// The first thing that is wrong is the error, with its file, line and column.
+    pub fn parse(files: &BTreeMap<String, Vec<u8>>) -> Result<Self> {
+        let fail = |kind| Err(PackError::at(PACK_FILE, "", 0, kind));
+        let Some(bytes) = files.get(PACK_FILE) else { return fail(PackErrorKind::MissingFile) };
+        let Ok(text) = std::str::from_utf8(bytes) else { return fail(PackErrorKind::NotUtf8) };
+        let source = Source { file: PACK_FILE, text };
+        let table = DeTable::parse(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            source.error(at, PackErrorKind::Toml { message: error.message().to_owned() })
+        })?;
+        Self::read(&Table::new(source, 0, table.get_ref()), files)
+    }
+
+    fn read(root: &Table<'_, '_>, files: &BTreeMap<String, Vec<u8>>) -> Result<Self> {
+        let top = root.need_table("pack")?;
+        let name = top.need_text("name")?.value;
+        let version = top.need_text("version")?.value;
+        // Read so that it may stand there; it says nothing to the engine.
+        top.text("summary")?;
+        let version_at = own_place(&top, "version_at")?;
+        let head = top.need_text("head")?;
+        let order = top.need_text("order")?;
+        let unlabelled = top.texts("unlabelled")?.into_iter().map(|text| match text.value.as_str() {
+            "null" => Ok(Unlabelled::Null),
+            "empty" => Ok(Unlabelled::Empty),
+            _ => Err(top.bad("unlabelled", &text, "labels that count as none are \"null\" and \"empty\"")),
+        });
+        let unlabelled = unlabelled.collect::<Result<_>>()?;
+        let order_kind = match order.value.as_str() {
+            "graph" => Order::Graph,
+            "semver" => Order::Semver,
+            _ => return Err(top.bad("order", &order, "orders are \"graph\" and \"semver\"")),
+        };
+        top.finish()?;
+
+        let mut schemas = Vec::new();
+        let shapes = read_shapes(root, files, &mut schemas)?;
+        if order_kind == Order::Semver {
+            for shape in &shapes {
+                if semver::Version::parse(&shape.version).is_err() {
+                    let kind = PackErrorKind::NotSemver { version: shape.version.clone() };
+                    return Err(root.source.error(order.at, kind));
+                }
+            }
+        }
+        let known = |name: &Placed<String>, versions_only: bool| {
+            let hit =
+                |shape: &Shape| shape.version == name.value || (!versions_only && shape.name() == name.value);
+            if shapes.iter().any(hit) {
+                return Ok(());
+            }
+            let known = shapes.iter().map(Shape::name).collect();
+            Err(root.source.error(name.at, PackErrorKind::UnknownShape { name: name.value.clone(), known }))
+        };
+        known(&head, true)?;
+
+        let mut legacy = Vec::new();
+        for table in root.tables("legacy")? {
+            let version = table.need_text("version")?;
+            known(&version, true)?;
+            legacy.push(LegacyRule {
+                rule: table.need_text("rule")?.value,
+                version: version.value,
+                when: Condition::read_all(&table.tables("when")?)?,
+            });
+            table.finish()?;
+        }
+        let (frozen, measured) = match root.table("fields")? {
+            None => Default::default(),
+            Some(table) => {
+                let both = (table.patterns("frozen")?, table.patterns("measured")?);
+                table.finish()?;
+                both
+            }
+        };
+        let history_at = match root.table("history")? {
+            None => None,
+            Some(table) => {
+                table.need_pointer("at")?;
+                let at = own_place(&table, "at")?;
+                table.finish()?;
+                at
+            }
+        };
+        let facts = root.tables("fact")?.iter().map(FactSpec::read).collect::<Result<Vec<_>>>()?;
+        let mut pack = Self {
+            name,
+            version,
+            version_at,
+            unlabelled,
+            head: head.value.clone(),
+            order: order_kind,
+            schemas,
+            shapes: Vec::new(),
+            legacy,
+            frozen,
+            measured,
+            history_at,
+            facts,
+            migrations: Vec::new(),
+            graph: Graph::default(),
+            digest: Sha256::of(b""),
+        };
+        for table in root.tables("migration")? {
+            let (from, to) = (table.need_text("from")?, table.need_text("to")?);
+            known(&from, false)?;
+            known(&to, false)?;
+            pack.migrations.push(pack.read_migration(&table, from.value, to.value)?);
+            table.finish()?;
+        }
+        root.finish()?;
+        pack.graph = Graph::new(&shapes, &pack.migrations)
+            .map_err(|twice| root.error(PackErrorKind::Twice { what: "migration", name: twice }))?;
+        pack.shapes = shapes;
+        pack.digest = digest_of(&pack.compiled());
+        Ok(pack)
+    }
+
+    fn read_migration(&self, table: &Table<'_, '_>, from: String, to: String) -> Result<Migration> {
+        let summary = table.text("summary")?.map(|text| text.value).unwrap_or_default();
+        let mut steps = Vec::new();
+        for table in table.tables("step")? {
+            let step = Step::read(&table, &self.facts)?;
+            self.check_step(&table, &step)?;
+            steps.push(step);
+        }
+        let compiled = json!({
+            "from": from,
+            "to": to,
+            "steps": steps.iter().map(Step::compiled).collect::<Vec<_>>(),
+        });
+        Ok(Migration { from, to, summary, steps, digest: digest_of(&compiled) })
+    }
+
+    /// Refuses steps that could not but break what the pack promises elsewhere.
+    fn check_step(&self, table: &Table<'_, '_>, step: &Step) -> Result<()> {
+        for path in step.changes() {
+            if let Some(frozen) = self.frozen.iter().find(|frozen| frozen.touches(&path)) {
+                let kind = PackErrorKind::Frozen { path: path.to_string(), frozen: frozen.to_string() };
+                return Err(table.error(kind));
+            }
+        }
+        if let Some(path) = step.invents()
+            && let Some(measured) = self.measured.iter().find(|measured| measured.touches(path))
+        {
+            let kind = PackErrorKind::Measured { path: path.to_string(), measured: measured.to_string() };
+            return Err(table.error(kind));
+        }
+        let owners = [(&self.version_at, "the version label"), (&self.history_at, "the history")];
+        for (place, owner) in owners {
+            let Some(place) = place.as_ref().map(PointerPattern::from) else { continue };
+            if let Some(path) = step.writes().iter().find(|path| path.touches(&place)) {
+                return Err(table.error(PackErrorKind::Reserved { path: path.to_string(), owner }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that decides what the pack does; comments, formatting and summaries do not.
+    fn compiled(&self) -> Value {
+        let conditions = |list: &[Condition]| list.iter().map(Condition::compiled).collect::<Vec<_>>();
+        let patterns = |list: &[PointerPattern]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        json!({
+            "name": self.name,
+            "version": self.version,
+            "version_at": self.version_at,
+            "unlabelled": self.unlabelled.iter().map(|u| *u == Unlabelled::Null).collect::<Vec<_>>(),
+            "head": self.head,
+            "semver": self.order == Order::Semver,
+            "shapes": self.shapes.iter().map(|shape| json!({
+                "name": shape.name(),
+                "schema": self.schemas[shape.schema].compact,
+                "when": conditions(&shape.when),
+            })).collect::<Vec<_>>(),
+            "legacy": self.legacy.iter().map(|rule| json!({
+                "rule": rule.rule,
+                "version": rule.version,
+                "when": conditions(&rule.when),
+            })).collect::<Vec<_>>(),
+            "frozen": patterns(&self.frozen),
+            "measured": patterns(&self.measured),
+            "history_at": self.history_at,
+            "migrations": self.migrations.iter().map(|m| m.digest.to_string()).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The pack's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The pack's own version.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The pack's identity: the digest of what it does, whatever its files look like.
+    pub fn digest(&self) -> Sha256 {
+        self.digest
+    }
+
+    /// The version that documents are migrated to unless told otherwise.
+    pub fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// Where documents say their version.
+    pub fn version_at(&self) -> Option<&Pointer> {
+        self.version_at.as_ref()
+    }
+
+    /// Where documents keep their migration records.
+    pub fn history_at(&self) -> Option<&Pointer> {
+        self.history_at.as_ref()
+    }
+
+    /// The versions, in the pack's order.
+    pub fn versions(&self) -> Vec<&str> {
+        let mut seen = BTreeSet::new();
+        self.shapes.iter().map(|shape| shape.version.as_str()).filter(|v| seen.insert(*v)).collect()
+    }
+
+    /// The files of a run whose bytes the migrations want among the facts.
+    pub fn wanted_files(&self) -> impl Iterator<Item = &str> {
+        self.facts.iter().filter_map(|fact| match &fact.source {
+            FactSource::File { path, .. } => Some(path.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The side facts that the migrations want.
+    pub fn facts(&self) -> &[FactSpec] {
+        &self.facts
+    }
+}
+
+/// A place that the engine writes for the pack, which must not be one of the run's identity.
+fn own_place(table: &Table<'_, '_>, key: &'static str) -> Result<Option<Pointer>> {
+    let (Some(place), Some(text)) = (table.pointer(key)?, table.text(key)?) else { return Ok(None) };
+    if place.is_root() {
+        return Err(table.bad(key, &text, "it has to be a member, not the whole document"));
+    }
+    if place.tokens().next().is_some_and(|top| IDENTITY.contains(&top)) {
+        return Err(table.bad(key, &text, "that member belongs to the run's identity"));
+    }
+    Ok(Some(place))
+}
+
+fn digest_of(compiled: &Value) -> Sha256 {
+    Sha256::of(&canonical::rfc8785(compiled).expect("a compiled pack holds texts and booleans only"))
+}

@@ -1,0 +1,170 @@
+//! Shapes: the versions and variants of a kind of document, each with its JSON Schema.
+
+use std::collections::BTreeMap;
+
+use jsonschema::{PatternOptions, Validator};
+use serde_json::Value;
+
+use super::apply::preview;
+use super::condition::Condition;
+use super::error::{PackError, PackErrorKind};
+use super::pack::Pack;
+use super::reader::Table;
+use crate::base::canonical;
+use crate::base::json::{self, Doc, Kind, Node, Pointer};
+
+type Result<T> = std::result::Result<T, PackError>;
+
+#[derive(Debug)]
+pub(super) struct Schema {
+    pub file: String,
+    pub value: Value,
+    pub validator: Validator,
+    /// The schema's text without its formatting, as part of the pack's identity.
+    pub compact: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Shape {
+    pub version: String,
+    pub variant: Option<String>,
+    pub schema: usize,
+    pub when: Vec<Condition>,
+}
+
+impl Shape {
+    /// The version, and the variant after a slash.
+    pub fn name(&self) -> String {
+        match &self.variant {
+            Some(variant) => format!("{}/{variant}", self.version),
+            None => self.version.clone(),
+        }
+    }
+}
+
+/// Reads all shapes of a pack, and each schema file once.
+pub(super) fn read_shapes(
+    root: &Table<'_, '_>,
+    files: &BTreeMap<String, Vec<u8>>,
+    schemas: &mut Vec<Schema>,
+) -> Result<Vec<Shape>> {
+    let mut shapes: Vec<Shape> = Vec::new();
+    for table in root.tables("shape")? {
+        let version = table.need_text("version")?.value;
+        let variant = table.text("variant")?.map(|text| text.value);
+        let file = table.need_text("schema")?;
+        let schema = match schemas.iter().position(|schema| schema.file == file.value) {
+            Some(schema) => schema,
+            None => {
+                schemas.push(read_schema(&file.value, files)?);
+                schemas.len() - 1
+            }
+        };
+        let when = Condition::read_all(&table.tables("when")?)?;
+        table.finish()?;
+        let shape = Shape { version, variant, schema, when };
+        // Where a version has several shapes, each needs a name of its own.
+        let clash = shapes.iter().any(|other| {
+            other.version == shape.version
+                && (other.variant == shape.variant || other.variant.is_none() || shape.variant.is_none())
+        });
+        if clash {
+            return Err(table.error(PackErrorKind::Twice { what: "shape", name: shape.name() }));
+        }
+        shapes.push(shape);
+    }
+    if shapes.is_empty() {
+        return Err(root.error(PackErrorKind::MissingKey { key: "shape" }));
+    }
+    Ok(shapes)
+}
+
+fn read_schema(file: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Schema> {
+    let bytes = files.get(file).ok_or_else(|| PackError::at(file, "", 0, PackErrorKind::MissingFile))?;
+    let doc = json::scan(bytes).map_err(|error| PackError {
+        file: file.to_owned(),
+        line: error.line,
+        column: error.column,
+        kind: PackErrorKind::Json(error.kind),
+    })?;
+    let value = doc.root().to_value();
+    // The `regex` crate's patterns take linear time on any text.
+    let validator = jsonschema::options()
+        .with_pattern_options(PatternOptions::regex())
+        .build(&value)
+        .map_err(|error| {
+            let at = doc.root().span().start;
+            PackError::at(file, doc.text(), at, PackErrorKind::Schema { message: error.to_string() })
+        })?;
+    let compact = canonical::python_dumps(doc.root(), canonical::PythonForm::Compact, None);
+    Ok(Schema { file: file.to_owned(), value, validator, compact })
+}
+
+impl Pack {
+    /// Whether the schemas of a version's shapes describe a place, going by the names of members.
+    pub(super) fn describes(&self, version: &str, at: &Pointer) -> bool {
+        let tokens: Vec<&str> = at.tokens().collect();
+        self.shapes.iter().filter(|shape| shape.version == version).any(|shape| {
+            let schema = &self.schemas[shape.schema].value;
+            describes(schema, schema, &tokens, 0)
+        })
+    }
+
+    /// Why a document does not fit a shape's schema; empty when it does. A missing label is taken
+    /// as the given one.
+    pub(super) fn misfits(&self, shape: &Shape, doc: &Doc<'_>, label: Option<&str>) -> Vec<String> {
+        const SHOWN: usize = 8;
+        let mut value = doc.root().to_value();
+        if let (Some(label), Some(at)) = (label, &self.version_at) {
+            set_label(&mut value, doc.root(), at, label);
+        }
+        let errors = self.schemas[shape.schema].validator.iter_errors(&value);
+        errors
+            .take(SHOWN)
+            .map(|error| {
+                let at = error.instance_path().to_string();
+                // The validator quotes the value, which can be the whole document.
+                let problem = preview(&error.to_string());
+                format!("{}: {problem}", if at.is_empty() { "the document" } else { &at })
+            })
+            .collect()
+    }
+}
+
+fn set_label(value: &mut Value, root: Node<'_>, at: &Pointer, label: &str) {
+    let Some((parent, name)) = at.split_last() else { return };
+    if root.at(&parent).is_some_and(|node| node.kind() == Kind::Object)
+        && let Some(members) = value.pointer_mut(&parent.to_string()).and_then(Value::as_object_mut)
+    {
+        members.insert(name.to_owned(), Value::String(label.to_owned()));
+    }
+}
+
+/// `$ref` chains longer than this are taken for circles.
+const REF_DEPTH: usize = 64;
+
+fn describes(root: &Value, schema: &Value, tokens: &[&str], depth: usize) -> bool {
+    let Some((token, rest)) = tokens.split_first() else { return true };
+    if depth > REF_DEPTH {
+        return false;
+    }
+    let into = |next: Option<&Value>| next.is_some_and(|next| describes(root, next, rest, depth + 1));
+    let is_index = token.parse::<usize>().is_ok();
+    if into(schema.get("properties").and_then(|properties| properties.get(token)))
+        || into(schema.get("additionalProperties").filter(|rule| rule.is_object()))
+        || (is_index && into(schema.get("items").filter(|rule| rule.is_object())))
+    {
+        return true;
+    }
+    let same = |next: &Value| describes(root, next, tokens, depth + 1);
+    let reference = schema
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|text| text.strip_prefix('#'))
+        .and_then(|text| root.pointer(text));
+    reference.is_some_and(same)
+        || ["allOf", "anyOf", "oneOf"]
+            .into_iter()
+            .filter_map(|key| schema.get(key)?.as_array())
+            .any(|list| list.iter().any(same))
+}
