@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod backend_process;
 mod layers;
 mod merkle;
 mod sigilzero;

@@ -1,0 +1,413 @@
+//! Looking at everything that lies under `objects/`, and cutting what was never committed.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read as _;
+
+use super::writer::try_lock;
+use super::{BlobDamage, BlobError, FOLDER, LocalBlobs};
+use crate::backend::durable::{DiskError, Entry, Kind, is_temp_name};
+use crate::backend::segment::{self, BadHeader, Depth, HEADER_LEN, Place};
+use crate::backend::segments::{self, INDEX, SegmentMark, SegmentsError, segment_number, segment_path};
+use crate::base::digest::{Blake3, parse_hex32};
+
+/// One thing that is not as it should be under `objects/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlobFinding {
+    /// A segment that cannot be read at all: its header is damaged, or it belongs to another store.
+    BadSegment {
+        /// Its path.
+        path: String,
+        /// What is wrong.
+        why: BadHeader,
+    },
+    /// A committed segment that is missing or too short.
+    Shorter {
+        /// Its path.
+        path: String,
+        /// The committed length.
+        committed: u64,
+        /// The length found.
+        found: u64,
+    },
+    /// Bytes in a segment that are no good record, and should be.
+    DamagedRecord {
+        /// The segment's path.
+        path: String,
+        /// Where they begin.
+        offset: u64,
+        /// Where they end.
+        end: u64,
+        /// What is wrong.
+        why: segment::BadRecord,
+    },
+    /// Bytes at a segment's end that are no good record and that nothing refers to: a write that
+    /// never finished, or is going on.
+    TornTail {
+        /// The segment's path.
+        path: String,
+        /// Where they begin.
+        offset: u64,
+        /// How many there are.
+        bytes: u64,
+    },
+    /// A large blob whose file does not hold what its name says.
+    DamagedLarge {
+        /// Its path.
+        path: String,
+        /// What is wrong.
+        damage: BlobDamage,
+    },
+    /// A temporary file of a write that never finished, or is going on.
+    Leftover {
+        /// Its path.
+        path: String,
+    },
+    /// Something that has no business there.
+    Unexpected {
+        /// Its path; bytes that are not UTF-8 are replaced.
+        path: String,
+        /// What it is: `regular file`, `folder`, `symbolic link`, ...
+        found: &'static str,
+    },
+    /// Something that could not be looked at.
+    Unreadable {
+        /// Its path.
+        path: String,
+        /// Why.
+        error: String,
+    },
+}
+
+/// How much was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checked {
+    /// Segments read through.
+    pub segments: u64,
+    /// Sound records in them.
+    pub records: u64,
+    /// Sound large blobs.
+    pub large: u64,
+    /// Bytes of sound blobs.
+    pub bytes: u64,
+}
+
+/// A tail that was cut off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The segment's path.
+    pub path: String,
+    /// Its length now; 0 if it was removed for want of a header.
+    pub from: u64,
+    /// How many bytes were cut off.
+    pub bytes: u64,
+}
+
+type Visit<'a> = &'a mut dyn FnMut(BlobFinding);
+
+impl LocalBlobs {
+    /// Reads and hashes everything under `objects/` and gives all that is wrong with it. Changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// Only if `objects/` itself cannot be listed.
+    pub fn check_all(&self, visit: &mut dyn FnMut(BlobFinding)) -> Result<Checked, BlobError> {
+        let mut checked = Checked::default();
+        self.check_missing(visit)?;
+        for entry in self.entries(FOLDER)? {
+            let name = entry.name.to_string_lossy();
+            let path = format!("{FOLDER}/{name}");
+            if entry.kind == Kind::Dir && name == "segments" {
+                self.each(&path, visit, &mut |entry, path, visit| {
+                    self.check_in_segments(entry, path, &mut checked, visit)
+                });
+            } else if entry.kind == Kind::Dir && is_hex(&name, 2) {
+                self.each(&path, visit, &mut |entry, path, visit| {
+                    self.check_large(&name, entry, path, &mut checked, visit)
+                });
+            } else {
+                unexpected(&entry, path, visit);
+            }
+        }
+        Ok(checked)
+    }
+
+    fn entries(&self, folder: &str) -> Result<Vec<Entry>, DiskError> {
+        match self.disk().list(folder) {
+            Err(DiskError::NotFound { .. }) => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
+    fn each(
+        &self,
+        folder: &str,
+        visit: Visit<'_>,
+        check: &mut dyn FnMut(&Entry, &str, Visit<'_>) -> Result<(), BlobError>,
+    ) {
+        let unreadable = |path: &str, error: &dyn std::error::Error| BlobFinding::Unreadable {
+            path: path.to_owned(),
+            error: error.to_string(),
+        };
+        match self.entries(folder) {
+            Ok(entries) => {
+                for entry in &entries {
+                    let path = format!("{folder}/{}", entry.name.to_string_lossy());
+                    if let Err(error) = check(entry, &path, visit) {
+                        visit(unreadable(&path, &error));
+                    }
+                }
+            }
+            Err(error) => visit(unreadable(folder, &error)),
+        }
+    }
+
+    /// Committed segments that are not there at all.
+    fn check_missing(&self, visit: Visit<'_>) -> Result<(), BlobError> {
+        let there: BTreeSet<u32> = segments::list(self.disk())?.into_iter().map(|mark| mark.number).collect();
+        for (number, committed) in self.segments().all_committed() {
+            if committed > 0 && !there.contains(&number) {
+                visit(BlobFinding::Shorter { path: segment_path(number), committed, found: 0 });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_in_segments(
+        &self,
+        entry: &Entry,
+        path: &str,
+        checked: &mut Checked,
+        visit: Visit<'_>,
+    ) -> Result<(), BlobError> {
+        match segment_number(&entry.name) {
+            Some(number) if entry.kind == Kind::File => self.check_segment(number, path, checked, visit),
+            _ => {
+                if !(path == INDEX && entry.kind == Kind::File) {
+                    unexpected(entry, path.to_owned(), visit);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn check_segment(
+        &self,
+        number: u32,
+        path: &str,
+        checked: &mut Checked,
+        visit: Visit<'_>,
+    ) -> Result<(), BlobError> {
+        let file = self.disk().open_file(path)?;
+        let len = self.disk().stat(path)?.map_or(0, |stat| stat.len);
+        let committed = self.segments().committed(number);
+        let path = path.to_owned();
+        if let Some(committed) = committed.filter(|committed| *committed > len) {
+            visit(BlobFinding::Shorter { path: path.clone(), committed, found: len });
+        }
+        if let Some(why) = self.segments().bad_header(&file, number)? {
+            visit(if committed.is_none() && self.never_begun(&file, &path, number, len, &why)? {
+                BlobFinding::TornTail { path, offset: 0, bytes: len }
+            } else {
+                BlobFinding::BadSegment { path, why }
+            });
+            return Ok(());
+        }
+        checked.segments += 1;
+        let place = Place { store_id: self.options().store_id, number, offset: HEADER_LEN };
+        let mut good = |_, header: segment::RecordHeader| {
+            checked.records += 1;
+            checked.bytes += header.id.bytes;
+        };
+        let scanned = segment::scan(&file, place, len, Depth::Digests, &mut good)
+            .map_err(|source| SegmentsError::Read { path: path.clone(), source })?;
+        for bad in scanned.bad {
+            // What was committed must be good; what was not is damage only if good records follow.
+            let meant = committed.map_or(bad.followed, |committed| bad.offset < committed);
+            visit(if meant {
+                let (offset, end, why) = (bad.offset, bad.end, bad.why);
+                BlobFinding::DamagedRecord { path: path.clone(), offset, end, why }
+            } else {
+                let bytes = bad.end - bad.offset;
+                BlobFinding::TornTail { path: path.clone(), offset: bad.offset, bytes }
+            });
+        }
+        Ok(())
+    }
+
+    fn check_large(
+        &self,
+        folder: &str,
+        entry: &Entry,
+        path: &str,
+        checked: &mut Checked,
+        visit: Visit<'_>,
+    ) -> Result<(), BlobError> {
+        let rest = entry.name.to_string_lossy();
+        let Some(address) = parse_hex32(&format!("{folder}{rest}")).filter(|_| is_hex(&rest, 62)) else {
+            unexpected(entry, path.to_owned(), visit);
+            return Ok(());
+        };
+        if entry.kind != Kind::File {
+            let damage = BlobDamage::NotRegular { found: entry.kind.word() };
+            visit(BlobFinding::DamagedLarge { path: path.to_owned(), damage });
+            return Ok(());
+        }
+        let (found, bytes) = self.blake3_of(path)?;
+        if found == Blake3::from_bytes(address) {
+            checked.large += 1;
+            checked.bytes += bytes;
+        } else {
+            let damage = BlobDamage::Digest;
+            visit(BlobFinding::DamagedLarge { path: path.to_owned(), damage });
+        }
+        Ok(())
+    }
+
+    fn blake3_of(&self, path: &str) -> Result<(Blake3, u64), BlobError> {
+        let mut file = self.disk().open_file(path)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok((Blake3::from_bytes(*hasher.finalize().as_bytes()), hasher.count())),
+                Ok(read) => {
+                    hasher.update(&buffer[..read]);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(BlobError::Read { path: path.to_owned(), source }),
+            }
+        }
+    }
+
+    /// Whether a file with a bad header is a segment whose first write never finished: it states no
+    /// other store and no record in it is good.
+    fn never_begun(
+        &self,
+        file: &File,
+        path: &str,
+        number: u32,
+        len: u64,
+        why: &BadHeader,
+    ) -> Result<bool, BlobError> {
+        if !matches!(why, BadHeader::Short { .. } | BadHeader::Magic | BadHeader::Check) {
+            return Ok(false);
+        }
+        let place = Place { store_id: self.options().store_id, number, offset: HEADER_LEN };
+        let mut records = 0;
+        segment::scan(file, place, len, Depth::Headers, &mut |_, _| records += 1)
+            .map_err(|source| SegmentsError::Read { path: path.to_owned(), source })?;
+        Ok(records == 0)
+    }
+
+    /// Gives the address and length of every blob once.
+    pub(super) fn list_all(&self, visit: &mut dyn FnMut(Blake3, u64)) -> Result<(), BlobError> {
+        let mut seen = BTreeSet::new();
+        for SegmentMark { number, len } in segments::list(self.disk())? {
+            let path = segment_path(number);
+            let file = self.disk().open_file(&path)?;
+            if self.segments().bad_header(&file, number)?.is_some() {
+                continue;
+            }
+            let place = Place { store_id: self.options().store_id, number, offset: HEADER_LEN };
+            let mut add = |_, header: segment::RecordHeader| {
+                seen.insert((header.id.blake3, header.id.bytes));
+            };
+            segment::scan(&file, place, len, Depth::Headers, &mut add)
+                .map_err(|source| SegmentsError::Read { path, source })?;
+        }
+        for folder in self.entries(FOLDER)? {
+            let name = folder.name.to_string_lossy();
+            if folder.kind != Kind::Dir || !is_hex(&name, 2) {
+                continue;
+            }
+            for file in self.entries(&format!("{FOLDER}/{name}"))? {
+                let rest = file.name.to_string_lossy();
+                let address = parse_hex32(&format!("{name}{rest}")).filter(|_| file.kind == Kind::File);
+                let stat = self.disk().stat(&format!("{FOLDER}/{name}/{rest}"))?;
+                if let (Some(address), Some(stat)) = (address, stat) {
+                    seen.insert((Blake3::from_bytes(address), stat.len));
+                }
+            }
+        }
+        seen.into_iter().for_each(|(b3, bytes)| visit(b3, bytes));
+        Ok(())
+    }
+
+    /// Cuts the tails that writes which never finished have left, and says which. For the holder of
+    /// the store's lock, after recovery and after [`LocalBlobs::set_committed`].
+    ///
+    /// A segment that a writer holds is left alone: its tail is being written. Nothing below a
+    /// committed length is ever cut.
+    ///
+    /// # Errors
+    /// [`BlobError::Damaged`] if bytes below a committed length are bad; that segment is left as it is.
+    pub fn cut_torn_tails(&self) -> Result<Vec<Cut>, BlobError> {
+        let mut cuts = Vec::new();
+        for mark in segments::list(self.disk())? {
+            if self.segments().committed(mark.number) != Some(mark.len)
+                && let Some(cut) = self.cut_torn_tail(mark.number)?
+            {
+                cuts.push(cut);
+            }
+        }
+        Ok(cuts)
+    }
+
+    /// As [`LocalBlobs::cut_torn_tails`], of one segment.
+    pub fn cut_torn_tail(&self, number: u32) -> Result<Option<Cut>, BlobError> {
+        let path = segment_path(number);
+        let mut file = match self.disk().append_existing(&path) {
+            Ok(file) => file,
+            Err(DiskError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if !try_lock(&file)? {
+            return Ok(None);
+        }
+        // Only now: it may have grown until its writer let go.
+        let len = file.reread_end()?;
+        let committed = self.segments().committed(number).unwrap_or(0);
+        if committed > len {
+            let damage = BlobDamage::Shorter { committed, found: len };
+            return Err(BlobError::Damaged { place: path, damage });
+        }
+        if let Some(why) = self.segments().bad_header(file.file(), number)? {
+            if committed > 0 {
+                return Err(BlobError::Damaged { place: path, damage: why.into() });
+            }
+            if !self.never_begun(file.file(), &path, number, len, &why)? {
+                // Another store's, or damaged: for `check_all` to report, not for us to cut.
+                return Ok(None);
+            }
+            self.disk().unlink(&path)?;
+            self.disk().sync_dir(segments::FOLDER)?;
+            return Ok(Some(Cut { path, from: 0, bytes: len }));
+        }
+        let offset = committed.max(HEADER_LEN);
+        let place = Place { store_id: self.options().store_id, number, offset };
+        let scanned = segment::scan(file.file(), place, len, Depth::Bodies, &mut |_, _| {})
+            .map_err(|source| SegmentsError::Read { path: path.clone(), source })?;
+        // Where nothing vouches for any of it, good records behind bad ones may be somebody's.
+        if scanned.prefix == len || (committed == 0 && scanned.bad_in_the_middle()) {
+            return Ok(None);
+        }
+        // Nothing refers to what lies beyond, good records among it included: a flush covers all of
+        // a segment, and this one's never returned.
+        self.disk().set_len_of(file.file(), &path, scanned.prefix)?;
+        file.sync()?;
+        Ok(Some(Cut { path, from: scanned.prefix, bytes: len - scanned.prefix }))
+    }
+}
+
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn unexpected(entry: &Entry, path: String, visit: Visit<'_>) {
+    visit(if is_temp_name(&entry.name) && entry.kind == Kind::File {
+        BlobFinding::Leftover { path }
+    } else {
+        BlobFinding::Unexpected { path, found: entry.kind.word() }
+    });
+}

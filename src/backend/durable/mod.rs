@@ -1,0 +1,346 @@
+//! The one place with file-changing system calls.
+//!
+//! A [`Disk`] is a folder, held by descriptor. Paths are text relative to it, with `/`; none leads out
+//! of it and no link is ever followed, at any component (`resolve`). Modes are set at creation and
+//! made exact whatever the umask. No mmap, no `O_TMPFILE`, no asynchronous I/O, so that what a crash
+//! can leave is what the order of these calls allows.
+//!
+//! Rules that the callers may rely on:
+//!
+//! - a call that was interrupted is made again, a short write is continued;
+//! - after a failed write or fsync that open file is dead: nothing more is written to it, and no
+//!   second fsync is tried, since it may say yes with the data gone;
+//! - renaming makes names change, never durable: only `sync_dir` of the folder (or `sync_all`) does.
+//!
+//! Every file-changing call passes the [`Hook`] first.
+
+mod change;
+mod error;
+mod file;
+mod filesystem;
+mod hook;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+
+pub use change::{Copied, is_temp_name};
+pub use error::{DiskError, DiskErrorKind};
+pub use file::{Appender, NewFile};
+pub use filesystem::Filesystem;
+pub use hook::{Call, Errno, Hook, Verdict};
+use resolve::{Resolver, folder_flags, stays_below};
+
+/// What lies at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Dir,
+    /// A symbolic link.
+    Link,
+    /// Something else, by name: `FIFO`, `socket`, `block device`, `character device`.
+    Other(&'static str),
+}
+
+impl Kind {
+    fn of(file_type: FileType) -> Self {
+        match file_type {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Dir,
+            FileType::Symlink => Self::Link,
+            FileType::Fifo => Self::Other("FIFO"),
+            FileType::Socket => Self::Other("socket"),
+            FileType::CharacterDevice => Self::Other("character device"),
+            FileType::BlockDevice => Self::Other("block device"),
+            FileType::Unknown => Self::Other("file of unknown type"),
+        }
+    }
+
+    /// The kind in words.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::File => "regular file",
+            Self::Dir => "folder",
+            Self::Link => "symbolic link",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+/// What the kernel tells of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is.
+    pub kind: Kind,
+    /// Its length in bytes.
+    pub len: u64,
+    /// Its permission bits, with set-uid, set-gid and sticky (`0o7777`).
+    pub mode: u32,
+    /// When its bytes last changed, in nanoseconds since 1970.
+    pub mtime_ns: i128,
+    /// When it last changed in any way, in nanoseconds since 1970.
+    pub ctime_ns: i128,
+    /// The device it lies on.
+    pub dev: u64,
+    /// Its inode number there.
+    pub ino: u64,
+    /// How many names it has.
+    pub nlink: u64,
+    /// The user who owns it.
+    pub uid: u32,
+}
+
+impl Stat {
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)] // field types differ by platform
+    fn of(stat: &rustix::fs::Stat) -> Self {
+        let nanos = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        Self {
+            kind: Kind::of(FileType::from_raw_mode(stat.st_mode)),
+            len: stat.st_size as u64,
+            mode: stat.st_mode as u32 & 0o7777,
+            mtime_ns: nanos(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            ctime_ns: nanos(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+            dev: stat.st_dev as u64,
+            ino: stat.st_ino as u64,
+            nlink: stat.st_nlink as u64,
+            uid: stat.st_uid as u32,
+        }
+    }
+}
+
+/// One name in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name, any bytes.
+    pub name: OsString,
+    /// What it names.
+    pub kind: Kind,
+}
+
+/// A folder and everything below it. Clones share the descriptor.
+#[derive(Clone)]
+pub struct Disk {
+    shared: Arc<Shared>,
+    hook: Option<Arc<dyn Hook>>,
+}
+
+struct Shared {
+    path: PathBuf,
+    resolver: Resolver,
+    /// Whether a `syncfs` through the root's descriptor ever failed. The kernel tells each
+    /// descriptor once, so a second caller would hear yes about bytes that the first one lost; the
+    /// lock makes them take turns and the flag makes all later ones fail.
+    syncfs_failed: Mutex<bool>,
+}
+
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Disk").field("root", &self.shared.path).finish_non_exhaustive()
+    }
+}
+
+impl Disk {
+    /// Opens a folder. The path to it may hold links; nothing below it may.
+    pub fn open(root: &Path) -> Result<Self, DiskError> {
+        // For reading, not O_PATH: syncfs and fstatfs need it, and syncfs reports only the errors
+        // since the descriptor was opened, so it is opened before the first write.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::io::retry_on_intr(|| rustix::fs::open(root, flags, Mode::empty()))
+            .map_err(|errno| DiskError::from_errno("open", root.to_owned(), errno))?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                path: root.to_owned(),
+                resolver: Resolver::new(fd),
+                syncfs_failed: Mutex::new(false),
+            }),
+            hook: None,
+        })
+    }
+
+    /// The same folder with a hook before every file-changing call made through this value and its
+    /// clones.
+    pub fn with_hook(self, hook: Arc<dyn Hook>) -> Self {
+        Self { hook: Some(hook), ..self }
+    }
+
+    /// Resolves paths component by component from now on, as it is done on a kernel without
+    /// `openat2`; for tests of that way.
+    pub fn walk_components(self) -> Self {
+        self.shared.resolver.walk_components();
+        self
+    }
+
+    /// The folder as it was given to [`Disk::open`].
+    pub fn root(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// A path below the root as people would write it.
+    pub fn full_path(&self, path: &str) -> PathBuf {
+        if path.is_empty() { self.shared.path.clone() } else { self.shared.path.join(path) }
+    }
+
+    /// What lies at a path, never following a link at its end; `None` if nothing does, or if a
+    /// folder on the way is missing.
+    ///
+    /// # Errors
+    /// [`DiskError::Link`] and [`DiskError::NotFolder`] for the folders on the way.
+    pub fn stat(&self, path: &str) -> Result<Option<Stat>, DiskError> {
+        let op = "stat";
+        if path.is_empty() {
+            let stat = rustix::fs::fstat(self.shared.resolver.root());
+            return stat.map(|stat| Some(Stat::of(&stat))).map_err(|errno| self.error(op, path, errno));
+        }
+        let (parent, name) = match self.parent(op, path) {
+            Ok(found) => found,
+            Err(DiskError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(Stat::of(&stat))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.error(op, path, errno)),
+        }
+    }
+
+    /// The names in a folder, sorted by their bytes.
+    ///
+    /// # Errors
+    /// [`DiskError::NotFound`] if there is no such folder.
+    pub fn list(&self, path: &str) -> Result<Vec<Entry>, DiskError> {
+        let op = "list";
+        let fd = self.open_fd(op, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        read_names(fd).map_err(|errno| self.error(op, path, errno))
+    }
+
+    /// Opens a regular file for reading.
+    ///
+    /// # Errors
+    /// [`DiskError::NotRegular`] for everything else; a FIFO or device never makes it wait.
+    pub fn open_file(&self, path: &str) -> Result<File, DiskError> {
+        self.open_regular("open", path, OFlags::RDONLY, Mode::empty()).map(|(file, _)| file)
+    }
+
+    /// Reads a whole regular file of at most `limit` bytes.
+    pub fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, DiskError> {
+        let op = "read";
+        let (file, stat) = self.open_regular(op, path, OFlags::RDONLY, Mode::empty())?;
+        let too_large = |len| DiskError::TooLarge { op, path: self.full_path(path), len, limit };
+        if stat.len > limit {
+            return Err(too_large(stat.len));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(stat.len).unwrap_or(0));
+        // One byte more than allowed: the file may grow while it is read.
+        file.take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|source| DiskError::from_io(op, self.full_path(path), source))?;
+        if bytes.len() as u64 > limit {
+            return Err(too_large(bytes.len() as u64));
+        }
+        Ok(bytes)
+    }
+
+    /// As [`Disk::read`]; `None` if there is no such file.
+    pub fn read_opt(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, DiskError> {
+        match self.read(path, limit) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(DiskError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn error(&self, op: &'static str, path: &str, errno: Errno) -> DiskError {
+        DiskError::from_errno(op, self.full_path(path), errno)
+    }
+
+    /// Opens anything below the root.
+    fn open_fd(&self, op: &'static str, path: &str, flags: OFlags) -> Result<OwnedFd, DiskError> {
+        if !stays_below(path) {
+            return Err(DiskError::LeavesRoot { op, path: path.to_owned() });
+        }
+        self.shared.resolver.open(path, flags, Mode::empty()).map_err(|errno| self.error(op, path, errno))
+    }
+
+    /// The folder that holds a path, and the path's last component.
+    fn parent<'p>(&self, op: &'static str, path: &'p str) -> Result<(OwnedFd, &'p str), DiskError> {
+        if path.is_empty() || !stays_below(path) {
+            return Err(DiskError::LeavesRoot { op, path: path.to_owned() });
+        }
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let fd = self
+            .shared
+            .resolver
+            .open(folder, folder_flags(), Mode::empty())
+            .map_err(|errno| self.error(op, path, errno))?;
+        Ok((fd, name))
+    }
+
+    /// Opens a regular file and nothing else. `O_NONBLOCK` keeps a FIFO or a device from making the
+    /// open wait; it means nothing for the regular file that passes.
+    fn open_regular(
+        &self,
+        op: &'static str,
+        path: &str,
+        flags: OFlags,
+        mode: Mode,
+    ) -> Result<(File, Stat), DiskError> {
+        if path.is_empty() || !stays_below(path) {
+            return Err(DiskError::LeavesRoot { op, path: path.to_owned() });
+        }
+        let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let fd = match self.shared.resolver.open(path, flags, mode) {
+            Ok(fd) => fd,
+            // ENXIO: a socket, or a device without a driver, or a FIFO opened for writing only.
+            Err(errno @ (Errno::NXIO | Errno::LOOP | Errno::NODEV)) => {
+                return Err(match self.stat(path) {
+                    Ok(Some(Stat { kind, .. })) if kind != Kind::File => {
+                        DiskError::NotRegular { op, path: self.full_path(path), found: kind.word() }
+                    }
+                    _ => self.error(op, path, errno),
+                });
+            }
+            Err(errno) => return Err(self.error(op, path, errno)),
+        };
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| self.error(op, path, errno))?;
+        let stat = Stat::of(&stat);
+        if stat.kind != Kind::File {
+            return Err(DiskError::NotRegular { op, path: self.full_path(path), found: stat.kind.word() });
+        }
+        Ok((File::from(fd), stat))
+    }
+}
+
+/// Reads a folder's names from its descriptor, sorted by their bytes, without `.` and `..`.
+fn read_names(fd: OwnedFd) -> Result<Vec<Entry>, Errno> {
+    let mut entries = Vec::new();
+    for item in Dir::read_from(&fd)? {
+        let item = item?;
+        let name = item.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        let kind = match item.file_type() {
+            // Some filesystems do not say; then it is asked for, and a name gone since is left out.
+            FileType::Unknown => match rustix::fs::statat(&fd, item.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => Kind::of(FileType::from_raw_mode(stat.st_mode)),
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(errno),
+            },
+            known => Kind::of(known),
+        };
+        entries.push(Entry { name: OsString::from_vec(name.to_vec()), kind });
+    }
+    entries.sort_unstable_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+    Ok(entries)
+}
