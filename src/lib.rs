@@ -4,6 +4,8 @@
 
 pub mod backend;
 pub mod base;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod format;
 pub mod index;
 pub mod merkle;

@@ -1,2 +1,5 @@
-//! The `strongroom` program.
-fn main() {}
+//! The `strongroom` program: everything it does is in the library's `cli`.
+
+fn main() -> std::process::ExitCode {
+    strongroom::cli::main()
+}

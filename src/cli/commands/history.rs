@@ -1,0 +1,98 @@
+//! `strongroom history`
+
+use serde_json::json;
+
+use crate::cli::error::{CliError, exit};
+use crate::cli::output::safe;
+use crate::cli::session::Session;
+use crate::store::{HistoryRow, RunHistory};
+
+/// Show what happened to a run: every entry of the log about it
+///
+/// Digests of revisions are printed in full: they are what rollback and diff take.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// job/run, a run id, or a unique beginning of one
+    run: String,
+}
+
+pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
+    let store = session.store()?;
+    let history = store.history(&store.find_run(&args.run)?)?;
+    if session.out.json { tell_json(&history, session) } else { tell(&history, session) }
+    Ok(exit::OK)
+}
+
+fn tell_json(history: &RunHistory, session: &Session) {
+    let current = history.rows.last().and_then(|row| row.entry.after);
+    let entries: Vec<serde_json::Value> = history
+        .rows
+        .iter()
+        .map(|row| {
+            let entry = &row.entry;
+            json!({
+                "index": row.index, "time": entry.time, "kind": entry.kind, "from": entry.from, "to": entry.to,
+                "path": entry.path, "before": entry.before, "after": entry.after, "actor": row.actor,
+                "reason": row.reason, "operation": entry.operation, "outcome": entry.outcome,
+                "attempt_of": entry.attempt_of, "exceptions": entry.exceptions,
+                "current": entry.after == current,
+            })
+        })
+        .collect();
+    session.out.json(&json!({
+        "job_id": history.key.job, "run_id": history.key.run, "current": current,
+        "on_disk": history.on_disk, "matches": history.on_disk == current, "entries": entries,
+    }));
+}
+
+fn tell(history: &RunHistory, session: &Session) {
+    let out = &session.out;
+    let current = history.rows.last().and_then(|row| row.entry.after);
+    out.line(out.paint.bold(&history.key.to_string()));
+    for row in &history.rows {
+        tell_row(row, row.entry.after == current, session);
+    }
+    out.line(match (history.on_disk, current) {
+        (Some(found), Some(current)) if found == current => {
+            "the manifest on the disk is the current revision".to_owned()
+        }
+        (Some(found), _) => {
+            let warning = out.paint.red("the manifest on the disk differs from the current revision:");
+            format!("{warning} it is {found}; strongroom restore {} puts it back", history.key)
+        }
+        (None, _) => {
+            let warning = out.paint.red("the manifest on the disk cannot be read;");
+            format!("{warning} strongroom restore {} puts it back", history.key)
+        }
+    });
+}
+
+fn tell_row(row: &HistoryRow, current: bool, session: &Session) {
+    let out = &session.out;
+    let entry = &row.entry;
+    let mut what = entry.kind.as_str().to_owned();
+    if let Some(outcome) = &entry.outcome {
+        what.push_str(&format!(" {}", safe(outcome)));
+    }
+    match (&entry.path, &entry.from, &entry.to) {
+        (Some(path), _, _) => what.push_str(&format!(" {}", safe(path.join(" -> ")))),
+        (None, Some(from), Some(to)) => what.push_str(&format!(" {} -> {}", safe(from), safe(to))),
+        _ => {}
+    }
+    if let Some(first) = &entry.attempt_of {
+        what.push_str(&format!(", a further attempt of {first}"));
+    }
+    let mark = if current { out.paint.green("  (current)") } else { String::new() };
+    out.line(format!("#{}  {}  {what}", row.index, entry.time));
+    if let Some(after) = &entry.after {
+        out.line(format!("    revision   {after}{mark}"));
+    }
+    if let Some(exceptions) = &entry.exceptions {
+        out.line(format!("    exceptions {exceptions}"));
+    }
+    out.line(format!("    actor      {}", row.actor.as_deref().map_or("(removed)".to_owned(), safe)));
+    if entry.reason.is_some() {
+        out.line(format!("    reason     {}", row.reason.as_deref().map_or("(removed)".to_owned(), safe)));
+    }
+    out.line(format!("    operation  {}", entry.operation));
+}

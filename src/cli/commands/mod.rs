@@ -1,0 +1,19 @@
+//! One file per command: its arguments, and what it says of what the store did.
+
+pub(super) mod adopt;
+pub(super) mod completions;
+pub(super) mod demo;
+pub(super) mod diff;
+pub(super) mod history;
+pub(super) mod init;
+pub(super) mod list;
+pub(super) mod man;
+pub(super) mod migrate;
+pub(super) mod query;
+pub(super) mod record;
+pub(super) mod reindex;
+pub(super) mod restore;
+pub(super) mod rollback;
+pub(super) mod show;
+pub(super) mod verify;
+pub(super) mod versions;

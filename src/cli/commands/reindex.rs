@@ -1,0 +1,41 @@
+//! `strongroom reindex`
+
+use serde_json::json;
+
+use crate::cli::error::{CliError, exit};
+use crate::cli::output::{count, safe, table};
+use crate::cli::session::Session;
+
+/// Build the index anew from the log and the files
+///
+/// The index is derived: it can be deleted at any time and comes out the same, row for row. Manifests
+/// that cannot be read are listed and do not stop it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_: Args, session: &Session) -> Result<u8, CliError> {
+    let report = session.store()?.reindex().map_err(|error| session.failure(error))?;
+    session.end();
+    let out = &session.out;
+    if out.json {
+        let rows: serde_json::Map<String, serde_json::Value> =
+            report.rows.iter().map(|(table, rows)| ((*table).to_owned(), json!(rows))).collect();
+        let problems: Vec<serde_json::Value> = report
+            .problems
+            .iter()
+            .map(|p| json!({"job_id": p.job, "run_id": p.run, "code": p.code, "detail": p.detail}))
+            .collect();
+        out.json(&json!({"rows": rows, "problems": problems}));
+        return Ok(exit::OK);
+    }
+    let rows: Vec<Vec<String>> =
+        report.rows.iter().map(|(table, rows)| vec![(*table).to_owned(), rows.to_string()]).collect();
+    out.note(table(&["TABLE", "ROWS"], &[1], &rows).trim_end());
+    for problem in &report.problems {
+        let place = safe(format!("{}/{}", problem.job, problem.run));
+        out.line(format!("{}  {place}: {}", out.paint.yellow(&safe(&problem.code)), safe(&problem.detail)));
+    }
+    let problems = count(report.problems.len() as u64, "problem", "problems");
+    out.note(format!("the index was built anew, {problems}"));
+    Ok(exit::OK)
+}
