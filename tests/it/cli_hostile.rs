@@ -209,10 +209,25 @@ fn cli_link_in_place_of_a_job_is_not_followed() {
     std::fs::create_dir(&elsewhere).unwrap();
     symlink(&elsewhere, bench.path("artifacts/planted")).unwrap();
     bench.write("in.txt", "in\n");
-    let ran = bench.run(&["record", "--job", "planted", "--input", "a=in.txt"]);
-    assert_ne!(ran.code, Some(0), "{}", ran.out);
+    let before = state(&bench);
+    bench.run(&["record", "--job", "planted", "--input", "a=in.txt"]).exits(5).says("symbolic link");
     assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
+    assert!(state(&bench) == before);
     bench.run(&["verify"]).exits(3).says("E110");
+    // The rest of the store goes on.
+    bench.json(&["record", "--job", "j", "--input", "a=in.txt"], 0);
+    std::fs::remove_file(bench.path("artifacts/planted")).unwrap();
+    bench.json(&["verify"], 0);
+    let run = bench.json(&["record", "--job", "moved", "--input", "a=in.txt"], 0)["run_id"].clone();
+    let run = format!("moved/{}", run.as_str().unwrap());
+    std::fs::rename(bench.path("artifacts/moved"), elsewhere.join("moved")).unwrap();
+    symlink(elsewhere.join("moved"), bench.path("artifacts/moved")).unwrap();
+    bench.run(&["verify"]).exits(3).says("E107").says("artifacts/moved");
+    bench.run(&["show", &run]).exits(0);
+    let kept = tree(&elsewhere);
+    assert_ne!(bench.run(&["restore", &run]).code, Some(0));
+    bench.run(&["migrate"]).says("found");
+    assert!(tree(&elsewhere) == kept, "nothing was written through the link");
 }
 
 #[test]
