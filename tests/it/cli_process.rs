@@ -135,7 +135,8 @@ fn cli_migration_killed_anywhere_is_finished_by_the_next() {
 fn cli_first_signal_stops_between_batches_and_the_second_at_once() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let bench = Bench::with_store();
-        let script = "echo started; sleep 1";
+        // What the command started is stopped with it: nobody waits for the minute.
+        let script = "sleep 60; echo never";
         let child = bench.start(&["--json", "record", "--job", "j", "--", "sh", "-c", script]);
         std::thread::sleep(Duration::from_millis(300));
         kill_process(Pid::from_child(&child), signal).unwrap();
@@ -145,7 +146,8 @@ fn cli_first_signal_stops_between_batches_and_the_second_at_once() {
         assert_eq!(bench.json(&["list"], 0)["runs"].as_array().unwrap().len(), 0);
         bench.json(&["verify"], 0);
 
-        let child = bench.start(&["record", "--job", "j", "--", "sh", "-c", "sleep 2"]);
+        let script = "trap '' TERM INT; sleep 1; sleep 1";
+        let child = bench.start(&["record", "--job", "j", "--", "sh", "-c", script]);
         std::thread::sleep(Duration::from_millis(300));
         kill_process(Pid::from_child(&child), signal).unwrap();
         std::thread::sleep(Duration::from_millis(100));

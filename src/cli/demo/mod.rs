@@ -107,9 +107,9 @@ impl Demo<'_> {
         }
         let report = self.store.adopt(&source, &AdoptOptions::default())?;
         expect(report.counts().0 == SAMPLES.len() && report.counts().2 == 0, "not every sample was adopted")?;
-        for at in 0..SAMPLES.len() {
+        for (at, sample) in SAMPLES.iter().enumerate() {
             let bytes = read(&self.manifest_path(&self.key(at)?))?;
-            expect(bytes == SAMPLES[at].manifest().as_bytes(), "an adopted manifest has other bytes")?;
+            expect(bytes == sample.manifest().as_bytes(), "an adopted manifest has other bytes")?;
         }
         let runs = count(SAMPLES.len() as u64, "run", "runs");
         let lines = vec![
@@ -281,9 +281,9 @@ impl Demo<'_> {
         let report = self.store.rollback_operation(&operation)?;
         let done = report.runs.iter().filter(|(_, result)| matches!(result, RolledBack::Done { .. })).count();
         expect(done == 2 && report.runs.len() == 2, "the migration was not rolled back as a whole")?;
-        for at in 0..SAMPLES.len() {
+        for (at, sample) in SAMPLES.iter().enumerate() {
             let bytes = read(&self.manifest_path(&self.key(at)?))?;
-            expect(bytes == SAMPLES[at].manifest().as_bytes(), "a manifest is not what it was before")?;
+            expect(bytes == sample.manifest().as_bytes(), "a manifest is not what it was before")?;
         }
         let clean = self.verify()?;
         expect(clean.failures().next().is_none(), "the store is not clean after the rollback")?;
