@@ -15,9 +15,11 @@ use super::session::Session;
 /// an append-only log, keeps the bytes it replaced, and is undone by naming their checksum.
 #[derive(Debug, Parser)]
 #[command(name = "strongroom", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 a check found something; 4 not found; \
+#[command(
+    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 a check found something; 4 not found; \
     5 conflict; 6 input refused; 7 store damaged; 9 the recorded command failed; 10 no store; 11 locked; \
-    12 newer format; 130 and 143 interrupted and terminated.")]
+    12 newer format; 130 and 143 interrupted and terminated."
+)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub globals: Globals,
@@ -78,7 +80,9 @@ impl Color {
         match self {
             Self::Always => true,
             Self::Never => false,
-            Self::Auto => terminal && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|t| t != "dumb"),
+            Self::Auto => {
+                terminal && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod backend_process;
 mod crash;
+mod docs;
 mod fixture;
 mod layers;
 mod merkle;

@@ -31,7 +31,11 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     let report = store.adopt(&args.dir, &AdoptOptions { job }).map_err(|error| session.failure(error))?;
     session.end();
     let (_, _, refused, _) = report.counts();
-    if session.out.json { tell_json(&report, session) } else { tell(&report, session) }
+    if session.out.json {
+        tell_json(&report, session)
+    } else {
+        tell(&report, session)
+    }
     Ok(if refused > 0 { exit::FOUND } else { exit::OK })
 }
 
@@ -70,7 +74,10 @@ fn tell(report: &AdoptReport, session: &Session) {
                 inconsistent += u64::from(*exceptions > 0);
                 let known = match exceptions {
                     0 => String::new(),
-                    n => format!(" ({} as found, listed in the log)", count(*n as u64, "exception", "exceptions")),
+                    n => format!(
+                        " ({} as found, listed in the log)",
+                        count(*n as u64, "exception", "exceptions")
+                    ),
                 };
                 out.note(format!("adopted  {place} as {key}{known}"));
             }

@@ -19,7 +19,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     let store = session.store()?;
     let history = store.history(&store.find_run(&args.run)?)?;
-    if session.out.json { tell_json(&history, session) } else { tell(&history, session) }
+    if session.out.json {
+        tell_json(&history, session)
+    } else {
+        tell(&history, session)
+    }
     Ok(exit::OK)
 }
 

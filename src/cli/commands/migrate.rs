@@ -57,9 +57,11 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
         None if args.runs.is_empty() && args.manifests.is_empty() => Selection::All,
         None => Selection::Runs(runs),
     };
-    let mut teller = Teller { session, dry_run: args.dry_run, diff: args.diff, routes: BTreeMap::new(), left: Vec::new() };
+    let mut teller =
+        Teller { session, dry_run: args.dry_run, diff: args.diff, routes: BTreeMap::new(), left: Vec::new() };
     let options = MigrateOptions { selection, to: args.to, dry_run: args.dry_run };
-    let report = store.migrate(&options, &mut |row| teller.row(row)).map_err(|error| session.failure(error))?;
+    let report =
+        store.migrate(&options, &mut |row| teller.row(row)).map_err(|error| session.failure(error))?;
     session.end();
     teller.summary(&report);
     Ok(if report.refused + report.unreadable > 0 { exit::FOUND } else { exit::OK })
@@ -86,7 +88,8 @@ fn run_of_manifest(store: &Store, path: &Path) -> Result<RunKey, CliError> {
             format!("{job}/{run}")
         }
         _ => {
-            let message = format!("{}: not a manifest of the store at {}", path.display(), store.root().display());
+            let message =
+                format!("{}: not a manifest of the store at {}", path.display(), store.root().display());
             let hint = "a manifest lies at artifacts/<job>/<run>/manifest.json".to_owned();
             return Err(CliError::refused(message, Some(hint)));
         }
@@ -106,7 +109,12 @@ impl Teller<'_> {
     fn row(&mut self, row: &Migrated) {
         let done = if self.dry_run { "would migrate" } else { "migrated" };
         let diff = row.bytes.as_ref().filter(|_| self.diff).map(|(before, after)| {
-            unified(before, after, &format!("a/{}/{}", row.key, paths::MANIFEST), &format!("b/{}/{}", row.key, paths::MANIFEST))
+            unified(
+                before,
+                after,
+                &format!("a/{}/{}", row.key, paths::MANIFEST),
+                &format!("b/{}/{}", row.key, paths::MANIFEST),
+            )
         });
         let (verdict, reason, entry) = match &row.verdict {
             Verdict::Migrated { entry } => (done, None, *entry),
@@ -126,7 +134,11 @@ impl Teller<'_> {
             return;
         }
         if let Some(why) = reason {
-            self.left.push((if verdict == "refused" { "refused" } else { "unreadable" }, row.key.clone(), why.clone()));
+            self.left.push((
+                if verdict == "refused" { "refused" } else { "unreadable" },
+                row.key.clone(),
+                why.clone(),
+            ));
             return;
         }
         if row.verdict == Verdict::Current {

@@ -27,7 +27,8 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
         return Ok(exit::OK);
     }
     let numeric = |column: &usize| {
-        let mut values = result.rows.iter().map(|row| &row[*column]).filter(|v| **v != Value::Null).peekable();
+        let mut values =
+            result.rows.iter().map(|row| &row[*column]).filter(|v| **v != Value::Null).peekable();
         values.peek().is_some() && values.all(|v| matches!(v, Value::Integer(_) | Value::Real(_)))
     };
     let right: Vec<usize> = (0..result.columns.len()).filter(numeric).collect();

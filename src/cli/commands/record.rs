@@ -70,7 +70,10 @@ impl Streams for Shown {
 pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     if args.command.is_empty() && args.inputs.is_empty() {
         let hint = "give --input NAME=PATH, or a command after --".to_owned();
-        return Err(CliError::usage("a run without inputs and without a command has no identity", Some(hint)));
+        return Err(CliError::usage(
+            "a run without inputs and without a command has no identity",
+            Some(hint),
+        ));
     }
     let job = args.job.parse()?;
     let store = session.store()?;
@@ -123,7 +126,10 @@ fn tell(recorded: &Recorded, session: &Session) {
         }
         (RecordedAs::New, None) => out.line(format!("recorded {key} ({size})")),
         (RecordedAs::New, Some(why)) => {
-            out.line(format!("recorded {key} as {} ({size})", out.paint.red(&format!("failed, {}", safe(why)))));
+            out.line(format!(
+                "recorded {key} as {} ({size})",
+                out.paint.red(&format!("failed, {}", safe(why)))
+            ));
         }
     }
     if let Some(first) = &recorded.attempt_of {

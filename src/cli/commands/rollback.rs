@@ -41,7 +41,11 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     };
     session.end();
     let left = report.runs.iter().filter(|(_, result)| matches!(result, RolledBack::Left(_))).count();
-    if session.out.json { tell_json(&report, session) } else { tell(&report, session) }
+    if session.out.json {
+        tell_json(&report, session)
+    } else {
+        tell(&report, session)
+    }
     Ok(if left > 0 { exit::CONFLICT } else { exit::OK })
 }
 

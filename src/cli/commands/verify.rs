@@ -23,7 +23,8 @@ const UNPROVED: &str = "the log is not signed in this version: it shows what was
     since its beginning on this disk, not that what was recorded was true, and a whole older copy of the \
     store put back in its place cannot be seen here";
 /// What a check of single runs leaves out.
-const PARTIAL: &str = "only the runs named: not the objects, not other runs, not what else lies under artifacts/";
+const PARTIAL: &str =
+    "only the runs named: not the objects, not other runs, not what else lies under artifacts/";
 
 pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     let store = session.store()?;
@@ -36,7 +37,11 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     let partial = !runs.is_empty();
     let report = store.verify(&VerifyOptions { runs }).map_err(|error| session.failure(error))?;
     session.end();
-    if session.out.json { tell_json(&report, partial, session) } else { tell(&report, partial, session) }
+    if session.out.json {
+        tell_json(&report, partial, session)
+    } else {
+        tell(&report, partial, session)
+    }
     Ok(if report.failures().next().is_some() { exit::FOUND } else { exit::OK })
 }
 
@@ -124,7 +129,11 @@ fn tell(report: &VerifyReport, partial: bool, session: &Session) {
             out.line(format!("    do        {advice}"));
         }
     }
-    let objects = if partial { String::new() } else { format!(", {}", count(report.blobs, "stored blob", "stored blobs")) };
+    let objects = if partial {
+        String::new()
+    } else {
+        format!(", {}", count(report.blobs, "stored blob", "stored blobs"))
+    };
     out.note(format!(
         "checked {}, {} ({}), {}{objects}",
         count(report.runs, "run", "runs"),

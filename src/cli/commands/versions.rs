@@ -14,7 +14,11 @@ pub(crate) struct Args {}
 pub(crate) fn run(_: Args, session: &Session) -> Result<u8, CliError> {
     let report = session.store()?.versions()?;
     session.end();
-    if session.out.json { tell_json(&report, session) } else { tell(&report, session) }
+    if session.out.json {
+        tell_json(&report, session)
+    } else {
+        tell(&report, session)
+    }
     Ok(exit::OK)
 }
 

@@ -165,7 +165,8 @@ impl Demo<'_> {
         let report = self.store.versions()?;
         let counted: u64 = report.rows.iter().map(|row| row.count).sum();
         expect(report.total == 4 && counted == 4 && report.migratable() == 2, "the versions do not add up")?;
-        let rows: Vec<String> = report.rows.iter().map(|row| format!("{} {}", row.version, row.count)).collect();
+        let rows: Vec<String> =
+            report.rows.iter().map(|row| format!("{} {}", row.version, row.count)).collect();
         let text = format!("{}; {} could migrate to {}", rows.join(", "), report.migratable(), report.head);
         self.say("versions", vec![text]);
         Ok(())
@@ -180,7 +181,8 @@ impl Demo<'_> {
         expect((planned.migrated, planned.current) == (2, 2), "the dry run does not add up")?;
         let unchanged = read(&self.manifest_path(&self.key(0)?))? == SAMPLES[0].manifest().as_bytes();
         expect(unchanged, "the dry run wrote something")?;
-        let text = format!("would migrate {} and leave {}; nothing written", planned.migrated, planned.current);
+        let text =
+            format!("would migrate {} and leave {}; nothing written", planned.migrated, planned.current);
         let mut lines = vec![text];
         lines.append(&mut changes);
         self.say("dry run", lines);
@@ -191,7 +193,8 @@ impl Demo<'_> {
         let again = self.store.migrate(&MigrateOptions::default(), &mut |_| {})?;
         let idle = (again.migrated, again.current) == (0, 4) && again.operation.is_none();
         expect(idle, "migrating again changed something")?;
-        let text = format!("{} to {}, operation {operation}; again: nothing to do", done.migrated, done.target);
+        let text =
+            format!("{} to {}, operation {operation}; again: nothing to do", done.migrated, done.target);
         self.say("migrate", vec![text]);
         Ok(operation)
     }
@@ -212,7 +215,10 @@ impl Demo<'_> {
         let digits = written.trim_start_matches(Sha256::PREFIX);
         let zeroed = text.replace(digits, &"0".repeat(64));
         expect(Sha256::of(zeroed.as_bytes()).to_string() == written, "checksum_after does not recompute")?;
-        expect(text.contains("\"seed\": 9007199254740993, \"batch\": \"2026\\/01\""), "a number was respelled")?;
+        expect(
+            text.contains("\"seed\": 9007199254740993, \"batch\": \"2026\\/01\""),
+            "a number was respelled",
+        )?;
         let lines = vec![
             "the checksum in the migrated manifest recomputes, also without this program:".to_owned(),
             format!("  sum={digits}"),
@@ -227,19 +233,24 @@ impl Demo<'_> {
         let input = "inputs/brief.resolved.json";
         edit(&self.manifest_path(&edited), "\"succeeded\"", "\"failed\"")?;
         edit(&self.dir.join(format!("store/artifacts/{altered}/{input}")), "Sunday", "Monday")?;
-        let lines =
-            vec![format!("edited {edited}/manifest.json in place"), format!("edited {altered}/{input} in place")];
+        let lines = vec![
+            format!("edited {edited}/manifest.json in place"),
+            format!("edited {altered}/{input} in place"),
+        ];
         self.say("tamper", lines);
 
         let report = self.verify()?;
         let found = |code: Code, key: &RunKey, path: &str| {
             report.failures().any(|finding| {
-                finding.code == code && finding.run.as_ref() == Some(key) && finding.path.as_deref() == Some(path)
+                finding.code == code
+                    && finding.run.as_ref() == Some(key)
+                    && finding.path.as_deref() == Some(path)
             })
         };
         expect(found(Code::ManifestChanged, &edited, "manifest.json"), "the edited manifest was not found")?;
         expect(found(Code::FileChanged, &altered, input), "the edited input was not found")?;
-        let others = report.failures().any(|f| f.run.as_ref() != Some(&edited) && f.run.as_ref() != Some(&altered));
+        let others =
+            report.failures().any(|f| f.run.as_ref() != Some(&edited) && f.run.as_ref() != Some(&altered));
         expect(!others, "something was found that was not touched")?;
         let findings = report.failures().map(|finding| {
             let run = finding.run.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -250,7 +261,10 @@ impl Demo<'_> {
 
         for key in [&edited, &altered] {
             let report = self.store.restore(key, None)?;
-            expect(report.restored.len() == 1 && report.left.is_empty(), "the restore did not put back one file")?;
+            expect(
+                report.restored.len() == 1 && report.left.is_empty(),
+                "the restore did not put back one file",
+            )?;
         }
         let clean = self.verify()?;
         expect(clean.failures().next().is_none(), "the restored store is not clean")?;

@@ -89,7 +89,8 @@ impl Sample {
         let mut text = self.manifest.replace("{{run_id}}", &self.run_id());
         text = text.replace("{{inputs_hash}}", &self.inputs_hash().to_string());
         for (path, content) in self.files() {
-            text = text.replace(&format!("{{{{sha256:{path}}}}}"), &Sha256::of(content.as_bytes()).to_string());
+            text =
+                text.replace(&format!("{{{{sha256:{path}}}}}"), &Sha256::of(content.as_bytes()).to_string());
             text = text.replace(&format!("{{{{bytes:{path}}}}}"), &content.len().to_string());
         }
         text
