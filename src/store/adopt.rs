@@ -162,7 +162,8 @@ impl Store {
                     staged.push(*run);
                 }
                 Err(StoreError::Input { path, why }) => {
-                    report.seen.push(seen(candidate, Adopted::Refused(format!("{path}: {why}"))));
+                    let why = if path == candidate.place { why } else { format!("{path}: {why}") };
+                    report.seen.push(seen(candidate, Adopted::Refused(why)));
                 }
                 Err(error) => return Err(error),
             }
@@ -380,6 +381,14 @@ pub(super) fn read_facts(disk: &Disk, dir: &str, pack: &Pack, files: &[FileFact]
     Facts { files: files.to_vec(), contents }
 }
 
+/// Where a link leads that a checkout without links left behind as a small text file.
+fn text_link(disk: &Disk, place: &str) -> Option<String> {
+    let bytes = disk.read(place, limits::PATH_BYTES as u64).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let one_line = !text.contains(['\n', '\0']);
+    (text.starts_with("../") && one_line).then(|| escape::Escaped(&text).to_string())
+}
+
 fn note(seen: &mut Vec<Seen>, place: String, result: Adopted) {
     seen.push(Seen { place, result });
 }
@@ -434,7 +443,13 @@ fn find_runs(
             }
             Kind::Dir if depth + 1 >= DEPTH => note(seen, place, skip("too deep to hold runs")),
             Kind::Dir => find_runs(disk, &place, name, depth + 1, candidates, seen)?,
-            Kind::File => note(seen, place, skip("a file that belongs to no run")),
+            Kind::File => {
+                let why = match text_link(disk, &place) {
+                    Some(target) => format!("a link to {target}, written out as a text file; not followed"),
+                    None => "a file that belongs to no run".to_owned(),
+                };
+                note(seen, place, Adopted::Skipped(why));
+            }
             other => note(seen, place, Adopted::Skipped(format!("a {}", other.word()))),
         }
     }

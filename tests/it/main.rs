@@ -15,6 +15,7 @@ mod cli_process;
 #[cfg(feature = "cli")]
 mod common;
 mod crash;
+mod docs;
 mod fixture;
 mod layers;
 mod merkle;
