@@ -191,7 +191,7 @@ mod tests {
     fn table_aligns_escapes_and_leaves_no_trailing_spaces() {
         let rows = [vec!["a\u{1b}[2J".to_owned(), "1".to_owned()], vec!["b".to_owned(), "20".to_owned()]];
         let text = table(&["NAME", "N"], &[1], &rows);
-        assert_eq!(text, "NAME          N\na\\u{1b}[2J   1\nb            20\n");
+        assert_eq!(text, "NAME         N\na\\u{1b}[2J   1\nb           20\n");
     }
 
     #[test]

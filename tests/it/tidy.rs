@@ -33,9 +33,9 @@ const IMPURE: &[&str] = &[
 /// What speaks to a terminal or listens to the environment.
 const LOUD: &[&str] = &[
     "std::env",
-    "stdin",
-    "stdout",
-    "stderr",
+    "io::stdin",
+    "io::stdout",
+    "io::stderr",
     "Stdin",
     "Stdout",
     "Stderr",
