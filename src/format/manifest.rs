@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn manifest_recorded_reads_back_and_its_identity_recomputes() {
         let inputs = [("brief".to_owned(), "inputs/brief.json".parse().unwrap(), BlobId::of(b"{}"))];
-        let hash = canonical::inputs_hash([("brief", &inputs[0].2.sha256)].into_iter());
+        let hash = canonical::inputs_hash([("brief", &inputs[0].2.sha256)]);
         let (job, run) = ("j".parse().unwrap(), RunId::derive(&hash, 1));
         let outputs = [("outputs/a.txt".parse().unwrap(), BlobId::of(b"a"))];
         let recorded = Recorded {

@@ -72,7 +72,7 @@ fn walk(
     buffer: &mut [u8],
     found: &mut BTreeMap<String, Found>,
 ) -> Result<(), StoreError> {
-    let entries = match disk.list(&join(dir, below).trim_end_matches('/').to_owned()) {
+    let entries = match disk.list(join(dir, below).trim_end_matches('/')) {
         Ok(entries) => entries,
         Err(error) if error.is_not_found() => return Ok(()),
         Err(error) => return Err(error.into()),

@@ -30,6 +30,9 @@ impl LogView {
     }
 }
 
+/// Takes in one entry: its index and its bytes.
+pub(super) type Visit<'a> = dyn FnMut(u64, &[u8]) -> Result<(), StoreError> + 'a;
+
 /// Where the journal begins to count, as the head has it.
 pub(super) fn base_of(head: &Head) -> Base {
     Base { seq: head.frame_seq, hash: *head.frame_hash.as_bytes() }
@@ -83,12 +86,7 @@ impl Store {
     }
 
     /// Hands over the entries from `from` on, in order, as they were written.
-    pub fn each_entry(
-        &self,
-        view: &LogView,
-        from: u64,
-        visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    pub fn each_entry(&self, view: &LogView, from: u64, visit: &mut Visit<'_>) -> Result<(), StoreError> {
         let mut index = from;
         while index < view.head.size {
             let bundle = self.bundle(index / limits::TILE_WIDTH, view.head.size)?;

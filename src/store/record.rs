@@ -78,6 +78,9 @@ pub struct Recorded {
     pub files: (u64, u64),
 }
 
+/// What a command left: outputs by place, how it ended, its exit code.
+type Produced = (Vec<(LogicalPath, BlobId)>, Ending, Option<i32>);
+
 /// Inputs up to this size in all are kept in memory between hashing and staging; above, they are
 /// read a second time, and must then be the same.
 const KEPT_BYTES: u64 = 64 << 20;
@@ -275,7 +278,7 @@ impl Store {
         inputs: &Inputs,
         stage: &mut Stage,
         folder: &mut RunFolder,
-    ) -> Result<(Vec<(LogicalPath, BlobId)>, Ending, Option<i32>), StoreError> {
+    ) -> Result<Produced, StoreError> {
         let mut wanted: Vec<(LogicalPath, bool)> = Vec::new();
         for output in &options.outputs {
             wanted.push((relative(output)?, output.as_os_str().to_string_lossy().ends_with('/')));
@@ -491,9 +494,10 @@ impl Inputs {
             }
         }
         for dir in &self.dirs {
-            places.remove(dir.as_str()).then(|| ()).map_or(Ok(()), |()| {
-                Err(refused(Path::new(dir.as_str()), "two inputs would lie there, one of them a folder"))
-            })?;
+            if places.contains(dir.as_str()) {
+                let why = "two inputs would lie there, one of them a folder";
+                return Err(refused(Path::new(dir.as_str()), why));
+            }
         }
         Ok(())
     }
@@ -502,7 +506,7 @@ impl Inputs {
         let mut digests: Vec<(&str, &Sha256)> =
             self.files.iter().map(|input| (input.name.as_str(), &input.blob.sha256)).collect();
         digests.sort();
-        canonical::inputs_hash(digests.into_iter())
+        canonical::inputs_hash(digests)
     }
 
     fn stage(

@@ -99,7 +99,7 @@ pub fn run_100(artifacts: &Path, run: &str) {
 pub fn run_with_snapshots(artifacts: &Path, job: &str, version: &str, topic: &str) -> String {
     let brief = format!("{{\n  \"topic\": \"{topic}\"\n}}\n");
     let digest = Sha256::of(brief.as_bytes());
-    let hash = canonical::inputs_hash([("brief", &digest)].into_iter());
+    let hash = canonical::inputs_hash([("brief", &digest)]);
     let run = hash.hex()[..32].to_owned();
     let dir = artifacts.join(job).join(&run);
     write(dir.join("inputs/brief.resolved.json"), &brief);
