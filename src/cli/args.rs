@@ -14,7 +14,7 @@ use super::session::Session;
 /// Runs lie as plain files under artifacts/<job>/<run>/. Every change to a manifest is one entry of
 /// an append-only log, keeps the bytes it replaced, and is undone by naming their checksum.
 #[derive(Debug, Parser)]
-#[command(name = "strongroom", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "strongroom", version, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 a check found something; 4 not found; \
     5 conflict; 6 input refused; 7 store damaged; 9 the recorded command failed; 10 no store; 11 locked; \

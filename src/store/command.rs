@@ -6,10 +6,15 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use super::{StoreError, source};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use super::{Progress, StoreError, source};
 use crate::base::canonical;
 use crate::base::digest::{Hasher, Sha256};
 use crate::format::manifest::Ending;
@@ -69,6 +74,7 @@ impl CommandLine {
         streams: &dyn Streams,
         stdout: &mut (dyn Write + Send),
         stderr: &mut (dyn Write + Send),
+        progress: &dyn Progress,
     ) -> Result<Ran, StoreError> {
         let program = self.program_path().map_or_else(|| OsString::from(self.program()), OsString::from);
         let start = |source| StoreError::Start { program: self.program().to_owned(), source };
@@ -83,20 +89,54 @@ impl CommandLine {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // A group of its own, so that stopping the command stops what it started as well.
+            .process_group(0)
             .spawn()
             .map_err(start)?;
         let out = child.stdout.take().expect("standard output is piped");
         let err = child.stderr.take().expect("standard error is piped");
+        let pid = Pid::from_child(&child);
+        let ended = AtomicBool::new(false);
         let (kept_out, kept_err) = std::thread::scope(|scope| {
             let out = scope.spawn(move || keep(out, stdout, streams));
             let err = scope.spawn(move || keep(err, stderr, streams));
-            (out.join(), err.join())
+            scope.spawn(|| stop_when_asked(pid, &ended, progress));
+            let kept = (out.join(), err.join());
+            // Until it is reaped below, its id is not given to another process, so a watcher that is
+            // late cannot hit a stranger.
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+            ended.store(true, Ordering::Relaxed);
+            kept
         });
         for kept in [kept_out, kept_err] {
             kept.expect("copying bytes does not panic").map_err(failed("keeping its output"))?;
         }
         let status = child.wait().map_err(failed("waiting for it"))?;
         Ok(Ran { ending: ending(status), code: status.code() })
+    }
+}
+
+/// How often a running command's watcher looks up.
+const LOOK: Duration = Duration::from_millis(20);
+/// What a command that was asked to end has left before it is made to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Ends the command's processes when a signal asked us to stop: politely first.
+fn stop_when_asked(group: Pid, ended: &AtomicBool, progress: &dyn Progress) {
+    let mut asked: Option<Instant> = None;
+    while !ended.load(Ordering::Relaxed) {
+        let signal = match asked {
+            None if progress.interrupted() => Some(Signal::TERM),
+            Some(since) if since.elapsed() > GRACE => Some(Signal::KILL),
+            _ => None,
+        };
+        if let Some(signal) = signal {
+            asked.get_or_insert_with(Instant::now);
+            // It may have ended by itself meanwhile.
+            let _ = kill_process_group(group, signal);
+        }
+        std::thread::sleep(LOOK);
     }
 }
 

@@ -12,7 +12,7 @@ use super::log::{base_of, batches_of};
 use super::stage::{FLUSH_ONE_BY_ONE, Stage};
 use super::states::States;
 use super::{Conflict, Store, StoreError};
-use crate::backend::{FileLock, SegmentMark, Wal};
+use crate::backend::{FileLock, Kind, SegmentMark, Wal};
 use crate::base::digest::Sha256;
 use crate::base::id::{OperationId, RunId, RunKey};
 use crate::format::actor::{Actor, Reason};
@@ -225,6 +225,12 @@ impl Operation {
             (What::New { manifest, files, outcome, attempt_of, exceptions, .. }, None) => {
                 if let Some(twin) = self.states.twin(key)? {
                     return Ok(Err(Conflict::Twin { run: key.clone(), twin }));
+                }
+                // Once committed, a run must be put in its place: what stands against that is found
+                // before, or every later command would stop at it.
+                let there = self.store.disk.stat(&paths::job_dir(&key.job))?;
+                if let Some(stat) = there.filter(|stat| stat.kind != Kind::Dir) {
+                    return Ok(Err(Conflict::NoFolder { run: key.clone(), found: stat.kind.word() }));
                 }
                 entry.run_seq = Some(1);
                 entry.after = Some(*manifest);

@@ -252,6 +252,14 @@ pub enum Conflict {
         /// What is there.
         twin: String,
     },
+    /// What lies in the place of the job's folder is none.
+    #[error("artifacts/{} is a {found}, so {run} cannot be put there", run.job)]
+    NoFolder {
+        /// The new run.
+        run: RunKey,
+        /// What lies there.
+        found: &'static str,
+    },
     /// The manifest changed since the change was planned.
     #[error("{run} changed meanwhile: planned from {planned}, it is {found}")]
     Changed {

@@ -307,7 +307,7 @@ impl Store {
             File::create_new(&path).map_err(|error| refused(&path, error.to_string()))
         };
         let (mut out, mut err) = (create("stdout")?, create("stderr")?);
-        let ran = command.run(&work_path, options.streams, &mut out, &mut err)?;
+        let ran = command.run(&work_path, options.streams, &mut out, &mut err, &*self.context.progress)?;
         drop((out, err));
 
         let mut ending = ran.ending;

@@ -69,6 +69,11 @@ impl States {
         self.seen = index + 1;
         let Some(key) = entry.run() else { return Ok(()) };
         let state = self.get(&key)?;
+        // Another process may have brought the index further than this view had seen. What it says
+        // of the run then includes the entry.
+        if state.as_ref().is_some_and(|state| state.entry >= index) {
+            return Ok(());
+        }
         let next = replay::step(state.as_ref(), index, entry, replay::leaf(bytes)).map_err(|error| {
             StoreError::LogDamaged { place: format!("log entry {index} ({key})"), why: error.to_string() }
         })?;
@@ -101,6 +106,10 @@ impl States {
 
     /// The bytes of a settled entry. Entries asked for in a row tend to lie in one bundle.
     fn entry_bytes(&mut self, index: u64) -> Result<Vec<u8>, StoreError> {
+        if index >= self.size {
+            // The index names it, so the log has grown since this view was taken.
+            self.size = self.store.head()?.size;
+        }
         let (number, at) = (index / TILE_WIDTH, (index % TILE_WIDTH) as usize);
         if !self.bundles.iter().any(|(known, entries)| *known == number && at < entries.len()) {
             let bundle = self.store.bundle(number, self.size)?;

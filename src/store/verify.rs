@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::facts::{self, Logged, PriorFiles};
 use super::{LogView, Store, StoreError};
-use crate::backend::BlobFinding;
+use crate::backend::{BlobFinding, Kind as FileKind};
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
 use crate::base::json::Kind;
@@ -220,7 +220,22 @@ impl Store {
         let mut checked = Checked::default();
         let dir = paths::run_dir(key);
         let unsettled = log.unsettled.get(key);
-        if self.disk.stat(&dir)?.is_none() {
+        let there = match self.disk.stat(&dir) {
+            Ok(there) => there,
+            // A link or file in the place of the job's folder is never followed, and is a finding.
+            Err(error) if error.is_not_folder() => {
+                let finding = Finding::of_run(Code::NotRegular, key).at(paths::job_dir(&key.job));
+                checked.findings.push(finding.expected("a folder").found("something else"));
+                return Ok(checked);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(stat) = there.as_ref().filter(|stat| stat.kind != FileKind::Dir) {
+            let finding = Finding::of_run(Code::NotRegular, key).at(&dir);
+            checked.findings.push(finding.expected("a folder").found(stat.kind.word()));
+            return Ok(checked);
+        }
+        if there.is_none() {
             if !unsettled.is_some_and(|chain| chain[0].is_none()) {
                 let finding = Finding::of_run(Code::RunMissing, key).at(&dir);
                 checked.findings.push(finding.expected(state.manifest).found("nothing"));

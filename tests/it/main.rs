@@ -4,6 +4,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod backend_process;
+#[cfg(feature = "cli")]
+mod cli_day;
+#[cfg(feature = "cli")]
+mod cli_exit;
+#[cfg(feature = "cli")]
+mod cli_hostile;
+#[cfg(feature = "cli")]
+mod cli_process;
+#[cfg(feature = "cli")]
+mod common;
 mod crash;
 mod docs;
 mod fixture;

@@ -32,14 +32,15 @@ fn tell_json(history: &RunHistory, session: &Session) {
     let entries: Vec<serde_json::Value> = history
         .rows
         .iter()
-        .map(|row| {
+        .enumerate()
+        .map(|(at, row)| {
             let entry = &row.entry;
             json!({
                 "index": row.index, "time": entry.time, "kind": entry.kind, "from": entry.from, "to": entry.to,
                 "path": entry.path, "before": entry.before, "after": entry.after, "actor": row.actor,
                 "reason": row.reason, "operation": entry.operation, "outcome": entry.outcome,
                 "attempt_of": entry.attempt_of, "exceptions": entry.exceptions,
-                "current": entry.after == current,
+                "current": at + 1 == history.rows.len(),
             })
         })
         .collect();
@@ -53,8 +54,8 @@ fn tell(history: &RunHistory, session: &Session) {
     let out = &session.out;
     let current = history.rows.last().and_then(|row| row.entry.after);
     out.line(out.paint.bold(&history.key.to_string()));
-    for row in &history.rows {
-        tell_row(row, row.entry.after == current, session);
+    for (at, row) in history.rows.iter().enumerate() {
+        tell_row(row, at + 1 == history.rows.len(), session);
     }
     out.line(match (history.on_disk, current) {
         (Some(found), Some(current)) if found == current => {

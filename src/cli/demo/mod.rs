@@ -107,9 +107,9 @@ impl Demo<'_> {
         }
         let report = self.store.adopt(&source, &AdoptOptions::default())?;
         expect(report.counts().0 == SAMPLES.len() && report.counts().2 == 0, "not every sample was adopted")?;
-        for at in 0..SAMPLES.len() {
+        for (at, sample) in SAMPLES.iter().enumerate() {
             let bytes = read(&self.manifest_path(&self.key(at)?))?;
-            expect(bytes == SAMPLES[at].manifest().as_bytes(), "an adopted manifest has other bytes")?;
+            expect(bytes == sample.manifest().as_bytes(), "an adopted manifest has other bytes")?;
         }
         let runs = count(SAMPLES.len() as u64, "run", "runs");
         let lines = vec![
@@ -281,15 +281,23 @@ impl Demo<'_> {
         let report = self.store.rollback_operation(&operation)?;
         let done = report.runs.iter().filter(|(_, result)| matches!(result, RolledBack::Done { .. })).count();
         expect(done == 2 && report.runs.len() == 2, "the migration was not rolled back as a whole")?;
-        for at in 0..SAMPLES.len() {
+        for (at, sample) in SAMPLES.iter().enumerate() {
             let bytes = read(&self.manifest_path(&self.key(at)?))?;
-            expect(bytes == SAMPLES[at].manifest().as_bytes(), "a manifest is not what it was before")?;
+            expect(bytes == sample.manifest().as_bytes(), "a manifest is not what it was before")?;
         }
         let clean = self.verify()?;
         expect(clean.failures().next().is_none(), "the store is not clean after the rollback")?;
+        let mut lines = vec![format!("{done} manifests are byte for byte what they were; verify: clean")];
+        let undone = report.operation.ok_or_else(|| CliError::failed("the rollback has no operation"))?;
+        let forward = self.store.rollback_operation(&undone)?;
+        let done =
+            forward.runs.iter().filter(|(_, result)| matches!(result, RolledBack::Done { .. })).count();
+        expect(done == 2, "the rollback was not rolled back")?;
+        let clean = self.verify()?;
+        expect(clean.failures().next().is_none(), "the store is not clean after going forward again")?;
         let entries = count(clean.entries, "log entry", "log entries");
-        let text = format!("{done} manifests are byte for byte what they were; verify: clean, {entries}");
-        self.say("rollback", vec![text]);
+        lines.push(format!("and forward again by undoing the rollback; nothing was lost: {entries}"));
+        self.say("rollback", lines);
         Ok(())
     }
 
@@ -298,8 +306,8 @@ impl Demo<'_> {
         let next = [
             format!("cd {}", self.shown("store")),
             format!("strongroom history {}", SAMPLES[0].job.to_owned() + "/" + &SAMPLES[0].run_id()),
-            "strongroom migrate --dry-run --diff".to_owned(),
-            "strongroom migrate".to_owned(),
+            "strongroom list".to_owned(),
+            format!("strongroom show {}", SAMPLES[0].run_id()),
             "strongroom verify".to_owned(),
             "strongroom query \"SELECT job_id, from_version, to_version, time FROM migrations\"".to_owned(),
         ];

@@ -10,8 +10,6 @@ use crate::cli::error::CliError;
 
 /// One sample run.
 pub(super) struct Sample {
-    /// Its schema version.
-    pub version: &'static str,
     /// The job that it belongs to.
     pub job: &'static str,
     /// Its id, where it does not follow from its inputs.
@@ -28,7 +26,6 @@ pub(super) struct Sample {
 
 pub(super) const SAMPLES: &[Sample] = &[
     Sample {
-        version: "1.0.0",
         job: "label-001",
         id: Some("4f0c2a52-6a0b-4d57-9c55-0d7f5c1b8e21"),
         folder: "runs",
@@ -37,7 +34,6 @@ pub(super) const SAMPLES: &[Sample] = &[
         outputs: &[("outputs/label.md", include_str!("samples/label.md"))],
     },
     Sample {
-        version: "1.1.0",
         job: "label-002",
         id: None,
         folder: "label-002",
@@ -49,7 +45,6 @@ pub(super) const SAMPLES: &[Sample] = &[
         outputs: &[("outputs/tea.md", include_str!("samples/tea.md"))],
     },
     Sample {
-        version: "1.2.0",
         job: "poster-001",
         id: None,
         folder: "poster-001",
@@ -126,7 +121,6 @@ mod tests {
             let text = sample.manifest();
             assert!(!text.contains("{{"), "{text}");
             let manifest = Manifest::parse(text.as_bytes()).unwrap();
-            assert_eq!(manifest.schema_version.as_deref(), Some(sample.version));
             assert_eq!(manifest.run_id, Some(sample.run_id()));
             assert_eq!(manifest.outputs.len(), 1);
             if manifest.inputs_hash.is_some() {
