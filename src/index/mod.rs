@@ -17,7 +17,7 @@ pub use query::{ListFilter, Listed, Problem, QueryResult, RunRow, Value};
 pub use write::{FileRow, LogRow, ManifestRow};
 
 /// The version of the tables; an index with another is rebuilt.
-const TABLES_VERSION: i64 = 1;
+const TABLES_VERSION: i64 = 2;
 
 /// Why the index cannot be used. It can always be rebuilt.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +71,8 @@ impl Index {
     /// Makes an empty index aside, without a journal: it is renamed into place once it is whole.
     pub fn create(path: &Path) -> Result<Self, IndexError> {
         let index = Self::from_db(Connection::open(path), path)?;
-        // Manifests are rows here: a page that holds one whole keeps them off overflow pages.
-        index.batch("PRAGMA page_size = 16384; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
+        // Manifests are rows here: a page that holds one whole keeps most off overflow pages.
+        index.batch("PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
         index.batch("PRAGMA locking_mode = EXCLUSIVE")?;
         index.begin()
     }

@@ -203,7 +203,8 @@ impl Index {
                 self.put("INSERT INTO problems VALUES (?1,?2,?3,?4)", params![job, run, code, detail])
             }
             ManifestRow::Good { manifest, text, sha256 } => self.put(
-                "INSERT OR REPLACE INTO run_index VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+                "INSERT OR REPLACE INTO run_index SELECT first_entry,?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12 \
+                 FROM runs WHERE job_id = ?1 AND run_id = ?2",
                 params![
                     job,
                     run,
