@@ -16,7 +16,10 @@ CREATE TABLE runs (
   changed_at TEXT NOT NULL,
   PRIMARY KEY (job_id, run_id)
 ) WITHOUT ROWID;
+-- Its rows hold whole manifests, which only a table with integer keys keeps on few pages; the key is
+-- the run's first log entry, so that the order of rows follows from the store too.
 CREATE TABLE run_index (
+  first_entry INTEGER PRIMARY KEY,
   job_id TEXT NOT NULL,
   run_id TEXT NOT NULL,
   job_ref TEXT,
@@ -28,9 +31,8 @@ CREATE TABLE run_index (
   schema_version TEXT,
   manifest_sha256 TEXT NOT NULL,
   started_at TEXT,
-  finished_at TEXT,
-  PRIMARY KEY (job_id, run_id)
-) WITHOUT ROWID;
+  finished_at TEXT
+);
 CREATE TABLE files (
   job_id TEXT NOT NULL,
   run_id TEXT NOT NULL,

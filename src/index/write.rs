@@ -197,13 +197,14 @@ impl Index {
     pub fn put_manifest(&self, key: &RunKey, row: &ManifestRow<'_>) -> Result<(), IndexError> {
         let (job, run) = (key.job.as_str(), key.run.as_str());
         self.put("DELETE FROM problems WHERE job_id = ?1 AND run_id = ?2", [job, run])?;
-        self.put("DELETE FROM run_index WHERE job_id = ?1 AND run_id = ?2", [job, run])?;
         match row {
             ManifestRow::Bad { code, detail } => {
+                self.put("DELETE FROM run_index WHERE job_id = ?1 AND run_id = ?2", [job, run])?;
                 self.put("INSERT INTO problems VALUES (?1,?2,?3,?4)", params![job, run, code, detail])
             }
             ManifestRow::Good { manifest, text, sha256 } => self.put(
-                "INSERT INTO run_index VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+                "INSERT OR REPLACE INTO run_index SELECT first_entry,?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12 \
+                 FROM runs WHERE job_id = ?1 AND run_id = ?2",
                 params![
                     job,
                     run,
