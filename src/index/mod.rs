@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::format::head::Head;
 pub use query::{ListFilter, Listed, Problem, QueryResult, RunRow, Value};
 pub use write::{FileRow, LogRow, ManifestRow};
 
 /// The version of the tables; an index with another is rebuilt.
-const TABLES_VERSION: i64 = 2;
+const TABLES_VERSION: i64 = 3;
 
 /// Why the index cannot be used. It can always be rebuilt.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +119,7 @@ impl Index {
         IndexError::Sqlite { path: self.path.clone(), source }
     }
 
-    fn meta(&self, name: &str) -> Result<Option<i64>, IndexError> {
+    fn meta<T: rusqlite::types::FromSql>(&self, name: &str) -> Result<Option<T>, IndexError> {
         use rusqlite::OptionalExtension;
         self.db
             .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
@@ -126,15 +127,22 @@ impl Index {
             .map_err(|source| self.at(source))
     }
 
-    fn set_meta(&self, name: &str, value: i64) -> Result<(), IndexError> {
+    fn set_meta(&self, name: &str, value: impl rusqlite::ToSql) -> Result<(), IndexError> {
         let sql = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
         self.db.execute(sql, (name, value)).map_err(|source| self.at(source))?;
         Ok(())
     }
 
+    /// Whether the index has taken in exactly this log. The root tells a log of the same size that
+    /// is another one, such as that of a store put back from a backup.
+    pub fn is_at(&self, head: &Head) -> bool {
+        let root: Option<String> = self.meta("log_root").ok().flatten();
+        self.log_size().is_ok_and(|size| size == head.size) && root == Some(head.root.to_string())
+    }
+
     /// How many log entries the index has taken in.
     pub fn log_size(&self) -> Result<u64, IndexError> {
-        let size = self.meta("log_size")?.unwrap_or(0);
+        let size: i64 = self.meta("log_size")?.unwrap_or(0);
         u64::try_from(size)
             .map_err(|_| IndexError::BadRow { path: self.path.clone(), what: format!("log size {size}") })
     }

@@ -8,6 +8,7 @@ use crate::base::id::RunKey;
 use crate::base::name::fold_key;
 use crate::format::entry::{Entry, EntryKind};
 use crate::format::file_list::FileEntry;
+use crate::format::head::Head;
 use crate::format::manifest::Manifest;
 use crate::format::paths;
 
@@ -54,9 +55,10 @@ impl Index {
         self.batch("BEGIN IMMEDIATE")
     }
 
-    /// Ends the transaction: all entries below `log_size` are in.
-    pub fn commit_changes(&self, log_size: u64) -> Result<(), IndexError> {
-        self.set_meta("log_size", int(log_size))?;
+    /// Ends the transaction: all entries that the head counts are in.
+    pub fn commit_changes(&self, head: &Head) -> Result<(), IndexError> {
+        self.set_meta("log_size", int(head.size))?;
+        self.set_meta("log_root", head.root.to_string())?;
         self.batch("COMMIT")
     }
 

@@ -22,32 +22,42 @@ const READ_AHEAD: usize = 1024;
 
 impl Store {
     /// The index, up to date with the settled log. Built when it is missing or unusable; kept in
-    /// memory when the store cannot be written to. Only what is settled is indexed: a frame that
-    /// can be read need not be durable yet.
+    /// memory when it cannot be written (a read-only store, a full disk). Only what is settled is
+    /// indexed: a frame that can be read need not be durable yet.
     pub(super) fn index(&self) -> Result<Index, StoreError> {
-        let path = self.disk.full_path(paths::INDEX);
         let view = self.settled()?;
-        if let Ok(index) = Index::open_read_only(&path)
-            && index.log_size().is_ok_and(|size| size == view.head.size)
+        if let Ok(index) = Index::open_read_only(&self.disk.full_path(paths::INDEX))
+            && index.is_at(&view.head)
         {
             return Ok(index);
         }
-        let Ok(_lock) =
-            FileLock::acquire(&self.disk, paths::INDEX_LOCK, &self.context.holder, self.context.lock_timeout)
-        else {
-            let index = Index::in_memory()?;
-            self.fill(&index, &view)?;
-            return Ok(index);
-        };
+        match self.refresh_index() {
+            Err(StoreError::Index(_) | StoreError::Disk(_) | StoreError::Lock(_)) => {
+                let index = Index::in_memory()?;
+                self.fill(&index, &self.settled()?)?;
+                Ok(index)
+            }
+            refreshed => refreshed,
+        }
+    }
+
+    fn refresh_index(&self) -> Result<Index, StoreError> {
+        let _lock = self.lock_index()?;
+        let path = self.disk.full_path(paths::INDEX);
         let view = self.settled()?;
         if let Ok(index) = Index::open(&path) {
-            let size = index.log_size().unwrap_or(u64::MAX);
-            if size == view.head.size || (size < view.head.size && self.bring_up(&index, &view).is_ok()) {
+            let behind = index.log_size().is_ok_and(|size| size < view.head.size);
+            if index.is_at(&view.head) || (behind && self.bring_up(&index, &view).is_ok()) {
                 return Ok(index);
             }
         }
         self.build(&view)?;
         Ok(Index::open(&path)?)
+    }
+
+    fn lock_index(&self) -> Result<FileLock, StoreError> {
+        let context = &self.context;
+        Ok(FileLock::acquire(&self.disk, paths::INDEX_LOCK, &context.holder, context.lock_timeout)?)
     }
 
     fn settled(&self) -> Result<LogView, StoreError> {
@@ -56,12 +66,7 @@ impl Store {
 
     /// Builds the index anew, whatever is there.
     pub(super) fn rebuild_index(&self) -> Result<Index, StoreError> {
-        let _lock = FileLock::acquire(
-            &self.disk,
-            paths::INDEX_LOCK,
-            &self.context.holder,
-            self.context.lock_timeout,
-        )?;
+        let _lock = self.lock_index()?;
         self.build(&self.settled()?)?;
         Ok(Index::open_read_only(&self.disk.full_path(paths::INDEX))?)
     }
@@ -73,8 +78,13 @@ impl Store {
             self.disk.discard(leftover)?;
         }
         let index = Index::create(&self.disk.full_path(ASIDE))?;
-        self.fill(&index, view)?;
+        let filled = self.fill(&index, view);
         drop(index);
+        if filled.is_err() {
+            // On a full disk the half-built file would stand in the way of everything else.
+            let _ = self.disk.discard(ASIDE);
+        }
+        filled?;
         // A journal of the old index must not be taken for one of the new.
         self.disk.discard("index.sqlite-journal")?;
         self.disk.replace(ASIDE, paths::INDEX)?;
@@ -95,7 +105,7 @@ impl Store {
             index.put_manifest(key, &row)?;
         }
         runs.clear();
-        index.commit_changes(view.head.size)?;
+        index.commit_changes(&view.head)?;
         Ok(())
     }
 
@@ -105,7 +115,7 @@ impl Store {
         let done = self
             .index_entries(index, view, from)
             .and_then(|changed| self.index_manifests(index, changed.into_iter().collect()))
-            .and_then(|()| Ok(index.commit_changes(view.head.size)?));
+            .and_then(|()| Ok(index.commit_changes(&view.head)?));
         if done.is_err() {
             index.abandon_changes();
         }
