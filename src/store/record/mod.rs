@@ -4,16 +4,21 @@
 //! verified and answered, and the store is not touched. Processes that record the same inputs take
 //! turns, so the command runs once and the others answer with its run.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod inputs;
+mod outputs;
+
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
+
+use inputs::{Inputs, Source};
+use outputs::Outputs;
 
 use super::commit::{Change, Operation, What};
 use super::source::{self, Reading};
 use super::stage::{RunFolder, Stage};
 use super::{CommandLine, Conflict, Store, StoreError, Streams, VerifyOptions};
-use crate::backend::{Disk, FileLock};
-use crate::base::canonical;
+use crate::backend::FileLock;
 use crate::base::digest::{BlobId, Hasher, Sha256};
 use crate::base::id::{JobId, OperationId, RunId, RunKey};
 use crate::base::name::LogicalPath;
@@ -81,32 +86,6 @@ pub struct Recorded {
 /// What a command left: outputs by place, how it ended, its exit code.
 type Produced = (Vec<(LogicalPath, BlobId)>, Ending, Option<i32>);
 
-/// Inputs up to this size in all are kept in memory between hashing and staging; above, they are
-/// read a second time, and must then be the same.
-const KEPT_BYTES: u64 = 64 << 20;
-
-struct Input {
-    name: String,
-    path: LogicalPath,
-    /// The relative path that it was given by, if it was.
-    given: Option<LogicalPath>,
-    blob: BlobId,
-    exec: bool,
-    from: From,
-}
-
-enum From {
-    Bytes(Vec<u8>),
-    File(Disk, String),
-}
-
-#[derive(Default)]
-struct Inputs {
-    files: Vec<Input>,
-    dirs: Vec<LogicalPath>,
-    kept: u64,
-}
-
 fn refused(path: &Path, why: impl Into<String>) -> StoreError {
     StoreError::Input { path: path.display().to_string(), why: why.into() }
 }
@@ -120,7 +99,7 @@ impl Store {
         }
         if let Some(command) = &options.command {
             let bytes = command.snapshot()?;
-            inputs.add("command".to_owned(), "inputs/command.json", None, false, From::Bytes(bytes))?;
+            inputs.add("command".to_owned(), "inputs/command.json", None, false, Source::Memory(bytes))?;
         }
         inputs.check_names()?;
         let inputs_hash = inputs.hash();
@@ -354,6 +333,18 @@ impl Store {
     }
 }
 
+/// Where an output goes in the run: below `outputs/`, once. `None` for `outputs` itself.
+fn run_place(path: &LogicalPath) -> Result<Option<LogicalPath>, StoreError> {
+    let text = path.as_str();
+    let below = match text.strip_prefix("outputs") {
+        Some("") => return Ok(None),
+        Some(rest) if rest.starts_with('/') => text.to_owned(),
+        _ => format!("outputs/{text}"),
+    };
+    let place = below.parse();
+    place.map(Some).map_err(|error: crate::base::name::PathError| refused(Path::new(text), error.to_string()))
+}
+
 /// A path given relative to the command's folder.
 fn relative(path: &Path) -> Result<LogicalPath, StoreError> {
     let mut text = String::new();
@@ -376,189 +367,6 @@ fn relative(path: &Path) -> Result<LogicalPath, StoreError> {
     text.parse().map_err(|error: crate::base::name::PathError| refused(path, error.to_string()))
 }
 
-/// Where an output goes in the run: below `outputs/`, once. `None` for `outputs` itself.
-fn run_place(path: &LogicalPath) -> Result<Option<LogicalPath>, StoreError> {
-    let text = path.as_str();
-    let below = match text.strip_prefix("outputs") {
-        Some("") => return Ok(None),
-        Some(rest) if rest.starts_with('/') => text.to_owned(),
-        _ => format!("outputs/{text}"),
-    };
-    let place = below.parse();
-    place.map(Some).map_err(|error: crate::base::name::PathError| refused(Path::new(text), error.to_string()))
-}
-
-impl Inputs {
-    fn take(&mut self, given: &Given, small_limit: u64) -> Result<(), StoreError> {
-        let path = &given.path;
-        if given.name.contains('/') {
-            return Err(refused(
-                path,
-                format!("an input's name must not hold a slash, {:?} does", given.name),
-            ));
-        }
-        let as_given = relative(path).ok();
-        match source::given(path)? {
-            source::Given::File(disk, name) => {
-                let extension = Path::new(&name).extension().and_then(|e| e.to_str());
-                let place = match extension {
-                    Some(extension) if !given.name.ends_with(&format!(".{extension}")) => {
-                        format!("inputs/{}.{extension}", given.name)
-                    }
-                    _ => format!("inputs/{}", given.name),
-                };
-                self.read(given.name.clone(), &place, as_given, &disk, &name, small_limit)
-            }
-            source::Given::Folder(disk) => {
-                let below = format!("inputs/{}", given.name);
-                let tree = source::tree(disk, &path.display().to_string(), &|_| false)?;
-                let parse = |text: &str| {
-                    text.parse::<LogicalPath>().map_err(|error| refused(path, error.to_string()))
-                };
-                self.dirs.push(parse(&below)?);
-                for dir in &tree.dirs {
-                    self.dirs.push(parse(&format!("{below}/{dir}"))?);
-                }
-                for file in &tree.files {
-                    let name = format!("{}/{file}", given.name);
-                    let beside = as_given.as_ref().and_then(|folder| folder.join(file.as_str()).ok());
-                    let place = format!("{below}/{file}");
-                    self.read(name, &place, beside, &tree.disk, file.as_str(), small_limit)?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn read(
-        &mut self,
-        name: String,
-        place: &str,
-        given: Option<LogicalPath>,
-        disk: &Disk,
-        file: &str,
-        small_limit: u64,
-    ) -> Result<(), StoreError> {
-        let mut reading = Reading::open(disk, file)?;
-        let exec = reading.exec();
-        if reading.len() <= small_limit && self.kept + reading.len() <= KEPT_BYTES {
-            self.kept += reading.len();
-            let bytes = reading.bytes()?;
-            return self.add(name, place, given, exec, From::Bytes(bytes));
-        }
-        let blob = hash(&mut reading)?;
-        let from = From::File(disk.clone(), file.to_owned());
-        self.push(name, place, given, exec, from, blob)
-    }
-
-    fn add(
-        &mut self,
-        name: String,
-        place: &str,
-        given: Option<LogicalPath>,
-        exec: bool,
-        from: From,
-    ) -> Result<(), StoreError> {
-        let blob = match &from {
-            From::Bytes(bytes) => BlobId::of(bytes),
-            From::File(disk, path) => hash(&mut Reading::open(disk, path)?)?,
-        };
-        self.push(name, place, given, exec, from, blob)
-    }
-
-    fn push(
-        &mut self,
-        name: String,
-        place: &str,
-        given: Option<LogicalPath>,
-        exec: bool,
-        from: From,
-        blob: BlobId,
-    ) -> Result<(), StoreError> {
-        let path = place
-            .parse()
-            .map_err(|error: crate::base::name::PathError| refused(Path::new(&name), error.to_string()))?;
-        self.files.push(Input { name, path, given, blob, exec, from });
-        Ok(())
-    }
-
-    fn check_names(&self) -> Result<(), StoreError> {
-        let (mut names, mut places) = (BTreeSet::new(), BTreeSet::new());
-        for input in &self.files {
-            if !names.insert(&input.name) {
-                return Err(refused(Path::new(&input.name), "two inputs have this name"));
-            }
-            if !places.insert(input.path.as_str()) {
-                let why = format!("two inputs would lie at {}", input.path);
-                return Err(refused(Path::new(&input.name), why));
-            }
-        }
-        for dir in &self.dirs {
-            if places.contains(dir.as_str()) {
-                let why = "two inputs would lie there, one of them a folder";
-                return Err(refused(Path::new(dir.as_str()), why));
-            }
-        }
-        Ok(())
-    }
-
-    fn hash(&self) -> Sha256 {
-        let mut digests: Vec<(&str, &Sha256)> =
-            self.files.iter().map(|input| (input.name.as_str(), &input.blob.sha256)).collect();
-        digests.sort();
-        canonical::inputs_hash(digests)
-    }
-
-    fn stage(
-        &self,
-        stage: &mut Stage,
-        folder: &mut RunFolder,
-    ) -> Result<Vec<(String, LogicalPath, BlobId)>, StoreError> {
-        let inputs: LogicalPath = "inputs".parse().expect("a fixed path");
-        stage.add_dir(folder, inputs)?;
-        for dir in &self.dirs {
-            stage.add_dir(folder, dir.clone())?;
-        }
-        let mut snapshots = Vec::with_capacity(self.files.len());
-        for input in &self.files {
-            let blob = match &input.from {
-                From::Bytes(bytes) => stage.add_bytes(folder, input.path.clone(), bytes, input.exec)?,
-                From::File(disk, path) => {
-                    stage.add_file(folder, input.path.clone(), Reading::open(disk, path)?)?
-                }
-            };
-            if blob != input.blob {
-                return Err(refused(Path::new(&input.name), "it changed while it was being read"));
-            }
-            snapshots.push((input.name.clone(), input.path.clone(), blob));
-        }
-        Ok(snapshots)
-    }
-
-    /// Lays the inputs out for a command: read-only copies of what was staged, under `inputs/` and
-    /// at the relative path each was given by.
-    fn lay_out(&self, disk: &Disk, staged: &str, work: &str) -> Result<(), StoreError> {
-        disk.mkdir_all(&format!("{work}/inputs"))?;
-        let mut laid = BTreeSet::new();
-        for dir in &self.dirs {
-            disk.mkdir_all(&format!("{work}/{dir}"))?;
-        }
-        for input in &self.files {
-            for place in [Some(&input.path), input.given.as_ref()].into_iter().flatten() {
-                if !laid.insert(place.as_str().to_owned()) {
-                    continue;
-                }
-                for parent in place.parents() {
-                    disk.mkdir_all(&format!("{work}/{parent}"))?;
-                }
-                let mode = super::stage::mode(input.exec);
-                disk.clone_or_copy(&format!("{staged}/{}", input.path), &format!("{work}/{place}"), mode)?;
-            }
-        }
-        Ok(())
-    }
-}
-
 fn hash(reading: &mut Reading) -> Result<BlobId, StoreError> {
     use std::io::Read;
     let mut hasher = Hasher::new();
@@ -574,80 +382,4 @@ fn hash(reading: &mut Reading) -> Result<BlobId, StoreError> {
     let blob = hasher.finish();
     reading.held_still(blob.bytes)?;
     Ok(blob)
-}
-
-/// Outputs that are given, not produced.
-#[derive(Default)]
-struct Outputs {
-    files: Vec<(LogicalPath, Disk, String)>,
-    dirs: Vec<LogicalPath>,
-}
-
-impl Outputs {
-    fn given(paths: &[PathBuf]) -> Result<Self, StoreError> {
-        let mut outputs = Self::default();
-        for path in paths {
-            outputs.take(path)?;
-        }
-        let mut places = BTreeSet::new();
-        for (place, _, _) in &outputs.files {
-            if !places.insert(place.as_str()) {
-                return Err(refused(Path::new(place.as_str()), "two outputs would lie there"));
-            }
-        }
-        Ok(outputs)
-    }
-
-    fn take(&mut self, path: &Path) -> Result<(), StoreError> {
-        let parse =
-            |text: String| text.parse::<LogicalPath>().map_err(|error| refused(path, error.to_string()));
-        match source::given(path)? {
-            source::Given::File(disk, name) => {
-                self.files.push((parse(format!("outputs/{name}"))?, disk, name));
-            }
-            source::Given::Folder(disk) => {
-                let real = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-                let name = real.file_name().and_then(|name| name.to_str()).unwrap_or("outputs");
-                let below = if name == "outputs" { name.to_owned() } else { format!("outputs/{name}") };
-                let tree = source::tree(disk, &path.display().to_string(), &|_| false)?;
-                self.dirs.push(parse(below.clone())?);
-                for dir in &tree.dirs {
-                    self.dirs.push(parse(format!("{below}/{dir}"))?);
-                }
-                for file in &tree.files {
-                    let place = parse(format!("{below}/{file}"))?;
-                    self.files.push((place, tree.disk.clone(), file.to_string()));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn digests(&self) -> Result<BTreeMap<String, String>, StoreError> {
-        self.files
-            .iter()
-            .map(|(place, disk, name)| {
-                let blob = hash(&mut Reading::open(disk, name)?)?;
-                Ok((place.to_string(), blob.sha256.to_string()))
-            })
-            .collect()
-    }
-
-    fn stage(
-        &self,
-        stage: &mut Stage,
-        folder: &mut RunFolder,
-    ) -> Result<Vec<(LogicalPath, BlobId)>, StoreError> {
-        stage.add_dir(folder, "outputs".parse().expect("a fixed path"))?;
-        for dir in &self.dirs {
-            stage.add_dir(folder, dir.clone())?;
-        }
-        self.files
-            .iter()
-            .map(|(place, disk, name)| {
-                let blob = stage.add_file(folder, place.clone(), Reading::open(disk, name)?)?;
-                Ok((place.clone(), blob))
-            })
-            .collect()
-    }
 }
