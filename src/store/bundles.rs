@@ -25,8 +25,15 @@ impl Store {
         // A full bundle may stand in for a partial one, which is removed once the full one is there.
         for candidate in [width, TILE_WIDTH] {
             let path = bundle_path(number, candidate);
-            let Some(bytes) = self.disk.read_opt(&path, BUNDLE_BYTES)? else { continue };
             let damaged = |why: String| StoreError::LogDamaged { place: path.clone(), why };
+            let bytes = match self.disk.read_opt(&path, BUNDLE_BYTES) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                Err(error) if error.is_not_regular() || error.is_not_folder() || error.is_too_large() => {
+                    return Err(damaged(error.to_string()));
+                }
+                Err(error) => return Err(error.into()),
+            };
             let entries = merkle::decode_entries(&bytes, candidate as u16)
                 .map_err(|error| damaged(error.to_string()))?;
             return Ok(entries.iter().take(width as usize).map(|entry| entry.to_vec()).collect());

@@ -12,4 +12,5 @@ mod merkle;
 mod real_runs;
 mod sigilzero;
 mod source;
+mod tamper;
 mod tidy;

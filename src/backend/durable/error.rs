@@ -182,6 +182,11 @@ impl DiskError {
         matches!(self.kind(), DiskErrorKind::NotRegular | DiskErrorKind::Link)
     }
 
+    /// Whether something other than a folder, a link included, lies where a folder must be.
+    pub fn is_not_folder(&self) -> bool {
+        matches!(self.kind(), DiskErrorKind::NotFolder | DiskErrorKind::Link)
+    }
+
     /// Whether the file is larger than the caller takes.
     pub fn is_too_large(&self) -> bool {
         self.kind() == DiskErrorKind::TooLarge
