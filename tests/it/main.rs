@@ -8,6 +8,7 @@ mod crash;
 mod fixture;
 mod layers;
 mod layouts;
+mod many;
 mod merkle;
 mod real_runs;
 mod sigilzero;
