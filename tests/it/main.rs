@@ -10,6 +10,7 @@ mod layers;
 mod layouts;
 mod many;
 mod merkle;
+mod model;
 mod real_runs;
 mod sigilzero;
 mod source;
