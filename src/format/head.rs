@@ -1,6 +1,9 @@
 //! `audit/head`: how far the log is settled (`store-layout.md`, "Head"). Local state, not signed:
 //! it says where the journal starts to count, and lets the log's root be carried on without reading
 //! the log again.
+//!
+//! It is a single copy that says how much of the segments may be cut, so it carries its own check: a
+//! bit that rots in it stops the store instead of costing it committed blobs.
 
 use super::batch::Mark;
 use super::{RecordError, from_canonical, to_canonical};
@@ -11,6 +14,9 @@ use crate::base::digest::Sha256;
 #[serde(deny_unknown_fields)]
 pub struct Head {
     v: u64,
+    /// The digest of the record without this member; in the file only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Sha256>,
     /// Entries whose bundles and whose effects are durable.
     pub size: u64,
     /// The RFC 6962 root hash over them.
@@ -31,6 +37,7 @@ impl Head {
     pub fn empty() -> Self {
         Self {
             v: 1,
+            check: None,
             size: 0,
             root: Sha256::of(b""),
             frontier: Vec::new(),
@@ -53,14 +60,20 @@ impl Head {
 
     /// The file's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        to_canonical(self)
+        let check = Some(Sha256::of(&to_canonical(self)));
+        to_canonical(&Self { check, ..self.clone() })
     }
 
     /// Reads the file.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
-        let head: Self = from_canonical("audit/head", bytes)?;
+        let mut head: Self = from_canonical("audit/head", bytes)?;
         if head.v != 1 {
             return Err(RecordError::Version { what: "audit/head", found: head.v, known: 1 });
+        }
+        let check = head.check.take();
+        if check != Some(Sha256::of(&to_canonical(&head))) {
+            let why = "its check does not fit what it says".to_owned();
+            return Err(RecordError::Inconsistent { what: "audit/head", why });
         }
         let subtrees = head.size.count_ones() as usize;
         if head.frontier.len() != subtrees {
@@ -84,5 +97,17 @@ mod tests {
         assert_eq!(Head::parse(&head.to_bytes()).unwrap(), head);
         head.size = 3;
         assert!(Head::parse(&head.to_bytes()).is_err());
+    }
+
+    #[test]
+    fn head_with_any_bit_changed_is_refused() {
+        let mut head = Head::empty();
+        head.advance_segments(&[Mark { number: 1, len: 4096 }]);
+        let bytes = head.to_bytes();
+        for at in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[at / 8] ^= 1 << (at % 8);
+            assert!(Head::parse(&changed).is_err(), "bit {at}");
+        }
     }
 }

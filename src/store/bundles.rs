@@ -20,19 +20,42 @@ fn bundle_path(number: u64, width: u64) -> String {
 
 impl Store {
     /// Reads the bundle with that number of a log of that size.
+    ///
+    /// A partial bundle is removed once a larger one is there, so a reader without a lock may look for
+    /// one that is gone: then the head says that the log grew, and how wide the bundle is now.
     pub(super) fn bundle(&self, number: u64, size: u64) -> Result<Vec<Vec<u8>>, StoreError> {
-        let width = (size - number * TILE_WIDTH).min(TILE_WIDTH);
-        // A full bundle may stand in for a partial one, which is removed once the full one is there.
-        for candidate in [width, TILE_WIDTH] {
-            let path = bundle_path(number, candidate);
-            let Some(bytes) = self.disk.read_opt(&path, BUNDLE_BYTES)? else { continue };
-            let damaged = |why: String| StoreError::LogDamaged { place: path.clone(), why };
-            let entries = merkle::decode_entries(&bytes, candidate as u16)
-                .map_err(|error| damaged(error.to_string()))?;
-            return Ok(entries.iter().take(width as usize).map(|entry| entry.to_vec()).collect());
+        let width_of = |size: u64| (size - number * TILE_WIDTH).min(TILE_WIDTH);
+        let mut known = size;
+        loop {
+            for candidate in [width_of(known), TILE_WIDTH] {
+                if let Some(mut entries) = self.read_bundle(number, candidate)? {
+                    entries.truncate(width_of(size) as usize);
+                    return Ok(entries);
+                }
+            }
+            let now = self.head()?.size;
+            if now <= known {
+                let place = bundle_path(number, width_of(known));
+                return Err(StoreError::LogDamaged { place, why: "the entry bundle is missing".to_owned() });
+            }
+            known = now;
         }
-        let place = bundle_path(number, width);
-        Err(StoreError::LogDamaged { place, why: "the entry bundle is missing".to_owned() })
+    }
+
+    fn read_bundle(&self, number: u64, width: u64) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+        let path = bundle_path(number, width);
+        let damaged = |why: String| StoreError::LogDamaged { place: path.clone(), why };
+        let bytes = match self.disk.read_opt(&path, BUNDLE_BYTES) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
+            Err(error) if error.is_not_regular() || error.is_not_folder() || error.is_too_large() => {
+                return Err(damaged(error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let entries =
+            merkle::decode_entries(&bytes, width as u16).map_err(|error| damaged(error.to_string()))?;
+        Ok(Some(entries.iter().map(|entry| entry.to_vec()).collect()))
     }
 
     /// Writes the entries of committed batches into bundles, durably, and gives the head that

@@ -450,6 +450,7 @@ impl Store {
     }
 }
 
-fn segment_marks(head: &Head) -> Vec<SegmentMark> {
+/// How far each segment is committed, by a head.
+pub(super) fn segment_marks(head: &Head) -> Vec<SegmentMark> {
     head.segments.iter().map(|mark| SegmentMark { number: mark.number, len: mark.len }).collect()
 }

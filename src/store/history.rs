@@ -41,11 +41,14 @@ impl Store {
         let index = self.index()?;
         let size = index.log_size()?;
         let view = self.log()?;
+        let size = size.min(view.size());
         let mut chain = Vec::new();
-        for at in index.entries_of_run(key)? {
+        // Whoever comes first brings the index up: what it took in since it was asked for its size is
+        // read from the log below.
+        for at in index.entries_of_run(key)?.into_iter().filter(|at| *at < size) {
             chain.push((at, self.entry(&view, at)?));
         }
-        self.each_entry(&view, size.min(view.size()), &mut |at, bytes| {
+        self.each_entry(&view, size, &mut |at, bytes| {
             let entry = Entry::parse(bytes).map_err(StoreError::record(format!("log entry {at}")))?;
             if entry.run().as_ref() == Some(key) {
                 chain.push((at, entry));

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Context, Store, StoreError};
 use crate::backend::{Disk, Filesystem};
 use crate::format::config::StoreConfig;
+use crate::format::head::Head;
 use crate::format::paths;
 
 impl Store {
@@ -41,6 +42,7 @@ impl Store {
         for folder in [paths::OBJECTS, paths::AUDIT, "audit/tile", ""] {
             disk.sync_dir(folder)?;
         }
+        disk.replace_durably(paths::HEAD, &Head::empty().to_bytes(), 0o644)?;
         let config = StoreConfig::new(context.clock.random(), origin);
         disk.replace_durably(paths::CONFIG, config.print().as_bytes(), 0o644)?;
         Self::open(dir, context)

@@ -55,11 +55,17 @@ pub(super) fn batches_of(head: &Head, bodies: &[&[u8]]) -> Result<Vec<Batch>, St
 }
 
 impl Store {
-    /// Reads `audit/head`; a store without one has an empty log.
+    /// Reads `audit/head`. Every store has one from its making: without it the log's length is not
+    /// known, and a writer would begin it anew over what is there.
     pub(super) fn head(&self) -> Result<Head, StoreError> {
-        match self.disk.read_opt(paths::HEAD, 1 << 20)? {
-            None => Ok(Head::empty()),
-            Some(bytes) => Head::parse(&bytes).map_err(StoreError::record(paths::HEAD)),
+        let damaged = |why: String| StoreError::LogDamaged { place: paths::HEAD.to_owned(), why };
+        match self.disk.read_opt(paths::HEAD, 1 << 20) {
+            Ok(Some(bytes)) => Head::parse(&bytes).map_err(StoreError::record(paths::HEAD)),
+            Ok(None) => Err(damaged("it is missing; put audit/ back from a backup".to_owned())),
+            Err(error) if error.is_not_regular() || error.is_not_folder() || error.is_too_large() => {
+                Err(damaged(error.to_string()))
+            }
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -69,9 +69,10 @@ impl States {
         self.seen = index + 1;
         let Some(key) = entry.run() else { return Ok(()) };
         let state = self.get(&key)?;
-        // Another process may have brought the index further than this view had seen. What it says
-        // of the run then includes the entry.
-        if state.as_ref().is_some_and(|state| state.entry >= index) {
+        if let Some(state) = state.as_ref().filter(|state| state.entry >= index) {
+            // The index is brought up by whoever comes first, so it may know more of this run already
+            // than when it was opened. What it says was confirmed.
+            self.overlay.insert(key, state.clone());
             return Ok(());
         }
         let next = replay::step(state.as_ref(), index, entry, replay::leaf(bytes)).map_err(|error| {
@@ -92,6 +93,9 @@ impl States {
             return Ok(Some(state.clone()));
         }
         let Some(row) = self.index.run(key)? else { return Ok(None) };
+        if row.entry >= self.size {
+            self.size = self.store.head()?.size;
+        }
         let state = RunState {
             seq: row.seq,
             entry: row.entry,

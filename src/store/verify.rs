@@ -171,6 +171,8 @@ impl Store {
             facts
                 .findings
                 .push(Finding::of_store(Code::RootMismatch, paths::HEAD).expected(head.root).found(root));
+        } else if let Err(error) = super::bundles::tree_of(&head) {
+            facts.findings.push(Finding::of_store(Code::RootMismatch, paths::HEAD).found(error));
         }
         facts.root = Some(root);
         for batch in &view.pending {
@@ -220,27 +222,28 @@ impl Store {
         let mut checked = Checked::default();
         let dir = paths::run_dir(key);
         let unsettled = log.unsettled.get(key);
-        let there = match self.disk.stat(&dir) {
-            Ok(there) => there,
-            // A link or file in the place of the job's folder is never followed, and is a finding.
+        let misplaced = |found: &dyn std::fmt::Display| {
+            Finding::of_run(Code::NotRegular, key).at(&dir).expected("a folder").found(found)
+        };
+        // A run that lies behind a link, or is none, is one finding: the others are still looked at.
+        match self.disk.stat(&dir) {
+            Ok(Some(stat)) if stat.kind == FileKind::Dir => {}
+            Ok(Some(stat)) => {
+                checked.findings.push(misplaced(&stat.kind.word()));
+                return Ok(checked);
+            }
+            Ok(None) => {
+                if !unsettled.is_some_and(|chain| chain[0].is_none()) {
+                    let finding = Finding::of_run(Code::RunMissing, key).at(&dir);
+                    checked.findings.push(finding.expected(state.manifest).found("nothing"));
+                }
+                return Ok(checked);
+            }
             Err(error) if error.is_not_folder() => {
-                let finding = Finding::of_run(Code::NotRegular, key).at(paths::job_dir(&key.job));
-                checked.findings.push(finding.expected("a folder").found("something else"));
+                checked.findings.push(misplaced(&error));
                 return Ok(checked);
             }
             Err(error) => return Err(error.into()),
-        };
-        if let Some(stat) = there.as_ref().filter(|stat| stat.kind != FileKind::Dir) {
-            let finding = Finding::of_run(Code::NotRegular, key).at(&dir);
-            checked.findings.push(finding.expected("a folder").found(stat.kind.word()));
-            return Ok(checked);
-        }
-        if there.is_none() {
-            if unsettled.is_none_or(|chain| chain[0].is_some()) {
-                let finding = Finding::of_run(Code::RunMissing, key).at(&dir);
-                checked.findings.push(finding.expected(state.manifest).found("nothing"));
-            }
-            return Ok(checked);
         }
         let folder = facts::folder(&self.disk, &dir)?;
         for found in folder.found.values() {
@@ -295,6 +298,10 @@ impl Store {
         // The log is read after the disk: a run that came in between is then in it.
         let log = self.log_facts()?;
         report.findings.extend(scan.strays);
+        if log.findings.iter().any(|finding| matches!(finding.code, Code::BundleBad | Code::EntryBad)) {
+            // What the unreadable part of the log has is not known, so nothing can be called unknown to it.
+            return Ok(());
+        }
         for key in scan.runs {
             if !log.states.contains_key(&key) {
                 let finding = Finding::of_run(Code::RunUnknown, &key).at(paths::run_dir(&key));
@@ -329,6 +336,8 @@ impl Store {
                 }
             }
         }
+        // Bad bytes below a committed length are damage; only beyond it a write was never finished.
+        self.blobs.set_committed(&super::commit::segment_marks(&log.view.head));
         let mut findings = Vec::new();
         let checked = self.blobs.check_all(&mut |found| findings.push(object_finding(found)))?;
         report.blobs = checked.records + checked.large;
