@@ -249,7 +249,7 @@ fn adopt_of_manifests_that_do_not_read_refuses_each_with_the_place_and_takes_the
     let found = world.adopt_as(&AdoptOptions { job: Some("job".parse().unwrap()) });
     assert_eq!(found.len(), bad.len() + 2);
     for (name, _, why) in bad {
-        let start = format!("{name}: refused {name}: manifest.json: ");
+        let start = format!("{name}: refused manifest.json: ");
         let told =
             found.iter().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{name}: {found:?}"));
         assert!(told.contains(why), "{told}");
@@ -303,7 +303,7 @@ fn adopt_of_two_folders_that_are_the_same_run_takes_one_and_says_so_of_the_other
         world.adopt(),
         [
             format!("job-b/{run}: new job-b/{run}"),
-            format!("runs/{run}: refused runs/{run}: another folder of this tree is job-b/{run} too"),
+            format!("runs/{run}: refused another folder of this tree is job-b/{run} too"),
         ]
     );
     write(copied.join("inputs/more"), "other bytes");
