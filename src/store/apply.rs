@@ -80,9 +80,15 @@ impl Store {
         touched: &mut Touched,
     ) -> Result<Option<Foreign>, StoreError> {
         let run_dir = paths::run_dir(key);
+        let there = match self.disk.stat(&run_dir) {
+            Ok(there) => there.is_some(),
+            // The job's place is taken by what is no folder: nothing can be put below it.
+            Err(error) if error.is_not_folder() => return Ok(Some(self.foreign(key, target, None)?)),
+            Err(error) => return Err(error.into()),
+        };
         touched.folder(paths::job_dir(&key.job));
         touched.folder(paths::ARTIFACTS);
-        if self.disk.stat(&run_dir)?.is_some() {
+        if there {
             // A run's folder comes into being whole, by one rename: if it is there, it is ours or
             // someone else's, never half ours.
             let found = self.manifest_digest(key)?;
@@ -114,12 +120,15 @@ impl Store {
     ) -> Result<Option<Foreign>, StoreError> {
         let run_dir = paths::run_dir(key);
         let path = paths::manifest(key);
-        touched.folder(&run_dir);
         let found = self.manifest_digest(key)?;
-        match decide(found, target.states, target.wanted) {
-            Step::Done => return Ok(None),
-            Step::Foreign => return Ok(Some(self.foreign(key, target, found)?)),
-            Step::Put => {}
+        let step = decide(found, target.states, target.wanted);
+        if step == Step::Foreign {
+            // The folder may be gone, or be none: it is not to be flushed.
+            return Ok(Some(self.foreign(key, target, found)?));
+        }
+        touched.folder(&run_dir);
+        if step == Step::Done {
+            return Ok(None);
         }
         let staged = match target.staged {
             Some(staged) => staged.to_owned(),
@@ -147,7 +156,7 @@ impl Store {
     pub(super) fn manifest_digest(&self, key: &RunKey) -> Result<Option<Sha256>, StoreError> {
         match self.disk.read_opt(&paths::manifest(key), limits::JSON_BYTES as u64) {
             Ok(bytes) => Ok(bytes.map(|bytes| Sha256::of(&bytes))),
-            Err(error) if error.is_not_regular() || error.is_too_large() => Ok(None),
+            Err(error) if error.is_not_regular() || error.is_not_folder() || error.is_too_large() => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -233,7 +233,7 @@ impl Store {
                 return Ok(checked);
             }
             Ok(None) => {
-                if !unsettled.is_some_and(|chain| chain[0].is_none()) {
+                if unsettled.is_none_or(|chain| chain[0].is_some()) {
                     let finding = Finding::of_run(Code::RunMissing, key).at(&dir);
                     checked.findings.push(finding.expected(state.manifest).found("nothing"));
                 }

@@ -232,7 +232,7 @@ impl World {
 
     fn adopt(&self, store: &Store, topic: u8) -> Result<(), StoreError> {
         let tree = self.root.path().join(format!("old/{topic}"));
-        let version = if topic % 3 == 0 { "1.2.0" } else { "1.1.0" };
+        let version = if topic.is_multiple_of(3) { "1.2.0" } else { "1.1.0" };
         if !tree.exists() {
             run_with_snapshots(&tree, "job-a", version, &topic.to_string());
         }

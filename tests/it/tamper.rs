@@ -13,7 +13,9 @@ use strongroom::base::digest::{BlobId, Sha256};
 use strongroom::base::id::RunKey;
 use strongroom::format::config::StoreConfig;
 use strongroom::format::head::Head;
-use strongroom::store::{ErrorKind, Given, RecordOptions, Store, StoreError, Streams, VerifyOptions};
+use strongroom::store::{
+    ErrorKind, Given, RecordOptions, RolledBack, Store, StoreError, Streams, VerifyOptions,
+};
 
 use crate::fixture::{self, adopt, copy, failures, init, migrate, open, run_with_snapshots, write};
 
@@ -936,6 +938,52 @@ fn large_blob_edited_through_its_run_is_found_and_mended_when_the_bytes_come_in_
     assert_eq!((report.restored.len(), report.left), (1, vec![]));
     assert_eq!(fs::read(&output).unwrap(), large());
     assert_eq!(told(Ok(open(&dir))), Vec::<String>::new());
+}
+
+#[test]
+fn rollback_of_a_run_whose_folder_is_gone_or_replaced_leaves_it_and_the_store_goes_on() {
+    let world = World::new();
+    let edits: [fn(&Trial); 5] = [
+        |t| fs::remove_dir_all(&t.run).unwrap(),
+        |t| fs::remove_dir_all(t.at("artifacts/job-a")).unwrap(),
+        |t| {
+            fs::remove_dir_all(&t.run).unwrap();
+            fs::write(&t.run, "x").unwrap();
+        },
+        |t| {
+            fs::rename(&t.run, t.at("tmp/kept")).unwrap();
+            symlink(t.at("tmp/kept"), &t.run).unwrap();
+        },
+        |t| {
+            fs::rename(t.at("artifacts/job-a"), t.at("tmp/kept")).unwrap();
+            symlink(t.at("tmp/kept"), t.at("artifacts/job-a")).unwrap();
+        },
+    ];
+    for (n, edit) in edits.into_iter().enumerate() {
+        let root = tempfile::tempdir_in(world.root.path()).unwrap();
+        let dir = root.path().join("store");
+        copy(&world.template(), &dir);
+        let place = |key: &RunKey| dir.join("artifacts").join(key.to_string());
+        let trial = Trial { dir: dir.clone(), run: place(&world.key), recorded: place(&world.recorded) };
+        let first = open(&dir).history(&world.key).unwrap().rows[0].entry.after.unwrap();
+        edit(&trial);
+        let report = open(&dir).rollback(&world.key, &first).unwrap();
+        assert!(matches!(report.runs[0].1, RolledBack::Left(_)), "edit {n}: {report:?}");
+        assert!(open(&dir).log().unwrap().pending.is_empty(), "edit {n}: a batch is not settled");
+        // Others are written as before, and once what is in the way is gone the run comes back.
+        let other = open(&dir).find_run(&world.recorded.to_string()).unwrap();
+        fs::remove_dir_all(trial.recorded.join("inputs")).unwrap();
+        assert_eq!(open(&dir).restore(&other, None).unwrap().restored.len(), 2);
+        for path in [&trial.at("artifacts/job-a"), &trial.run] {
+            if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_dir()) {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        open(&dir).restore(&world.key, None).unwrap();
+        assert_eq!(told(Ok(open(&dir))), Vec::<String>::new(), "edit {n}");
+        let served = open(&dir).manifest_bytes(&world.key).unwrap();
+        assert_eq!(Sha256::of(&served), first, "edit {n}");
+    }
 }
 
 /// The files of a store whose loss or change costs nothing: locks, staging, derived tables.
