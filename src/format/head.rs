@@ -85,4 +85,13 @@ mod tests {
         head.size = 3;
         assert!(Head::parse(&head.to_bytes()).is_err());
     }
+
+    #[test]
+    fn head_with_an_integer_that_has_no_canonical_form_is_refused() {
+        let text = String::from_utf8(Head::empty().to_bytes()).unwrap();
+        for number in ["9007199254740992", "18446744073709551615"] {
+            let odd = text.replace("\"frame_seq\":0", &format!("\"frame_seq\":{number}"));
+            assert!(matches!(Head::parse(odd.as_bytes()), Err(RecordError::NotCanonical { .. })));
+        }
+    }
 }
