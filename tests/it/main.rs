@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod backend_process;
+mod corpus;
 mod crash;
 mod fixture;
 mod layers;
 mod merkle;
+mod oracles;
 mod sigilzero;
 mod source;
 mod tidy;
