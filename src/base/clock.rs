@@ -11,12 +11,15 @@ use time::macros::format_description;
 pub struct Moment(i64);
 
 impl Moment {
+    /// The first millisecond of the year 0001.
+    const FIRST: i64 = -62_135_596_800_000;
+    /// The last millisecond of the year 9999.
+    const LAST: i64 = 253_402_300_799_999;
+
     /// From milliseconds since 1970-01-01T00:00:00Z; values outside the years 0001 to 9999 are
     /// clamped to them, so that a broken clock never stops the log.
     pub fn from_millis(millis: i64) -> Self {
-        const FIRST: i64 = -62_135_596_800_000;
-        const LAST: i64 = 253_402_300_799_999;
-        Self(millis.clamp(FIRST, LAST))
+        Self(millis.clamp(Self::FIRST, Self::LAST))
     }
 
     /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -24,10 +27,12 @@ impl Moment {
         self.0
     }
 
-    /// Reads an RFC 3339 text.
+    /// Reads an RFC 3339 text; `None` also where its offset leads out of the years 0001 to 9999, which
+    /// have no such text in UTC.
     pub fn parse(text: &str) -> Option<Self> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
+        let millis = i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()?;
+        (Self::FIRST..=Self::LAST).contains(&millis).then_some(Self(millis))
     }
 }
 
@@ -77,6 +82,13 @@ mod tests {
         let text = "2026-02-28T17:40:08.910Z";
         assert_eq!(Moment::parse(text).map(|m| m.to_string()).as_deref(), Some(text));
         assert_eq!(Moment::from_millis(-1).to_string(), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn moment_whose_offset_leads_out_of_the_calendar_is_refused() {
+        assert_eq!(Moment::parse("9999-12-31T23:59:59.999-01:00"), None);
+        assert_eq!(Moment::parse("0001-01-01T00:00:00.000+01:00"), None);
+        assert!(Moment::parse("9999-12-31T23:59:59.999+01:00").is_some());
     }
 
     #[test]

@@ -123,7 +123,9 @@ impl<'de> serde::Deserialize<'de> for LogicalPath {
 /// What a filesystem that folds case and Unicode normal forms would make of a name; two names with
 /// one key are twins there.
 pub fn fold_key(text: &str) -> String {
-    text.nfc().collect::<String>().to_lowercase().nfc().collect()
+    // Character by character, since lower case alone keeps two forms of the Greek sigma, and that of
+    // a whole text depends on where the letter stands; filesystems fold them to one.
+    text.nfc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
 }
 
 #[cfg(test)]
@@ -150,6 +152,8 @@ mod tests {
     fn fold_key_joins_case_and_normal_form_twins() {
         assert_eq!(fold_key("README"), fold_key("readme"));
         assert_eq!(fold_key("e\u{301}"), fold_key("É"));
+        assert_eq!(fold_key("\u{391}\u{3a3}"), fold_key("\u{3b1}\u{3c3}"));
+        assert_eq!(fold_key("\u{391}\u{3a3}"), fold_key("\u{3b1}\u{3c2}"));
         assert_ne!(fold_key("a"), fold_key("b"));
     }
 }

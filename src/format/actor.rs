@@ -2,7 +2,7 @@
 //! reasons"). They are blobs so that they can be redacted without touching the log; the salt keeps
 //! a digest from being guessed.
 
-use super::{RecordError, from_canonical, to_canonical};
+use super::{RecordError, from_canonical, known_version, to_canonical};
 use crate::base::digest::hex;
 
 /// Who ran a command, as declared by whoever ran it.
@@ -30,7 +30,8 @@ impl Actor {
 
     /// Reads the blob.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
-        from_canonical("actor", bytes)
+        let actor: Self = from_canonical("actor", bytes)?;
+        known_version("actor", actor.v).map(|()| actor)
     }
 }
 
@@ -57,6 +58,25 @@ impl Reason {
 
     /// Reads the blob.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
-        from_canonical("reason", bytes)
+        let reason: Self = from_canonical("reason", bytes)?;
+        known_version("reason", reason.v).map(|()| reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actor_and_reason_of_another_version_are_refused() {
+        let newer = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace("\"v\":1", "\"v\":2");
+        let actor = Actor::declared("a@b", [1; 16]);
+        assert_eq!(Actor::parse(&actor.to_bytes()).unwrap(), actor);
+        let refused = Actor::parse(newer(actor.to_bytes()).as_bytes());
+        assert!(matches!(refused, Err(RecordError::Version { found: 2, .. })));
+        let reason = Reason::new("why", [1; 16]);
+        assert_eq!(Reason::parse(&reason.to_bytes()).unwrap(), reason);
+        let refused = Reason::parse(newer(reason.to_bytes()).as_bytes());
+        assert!(matches!(refused, Err(RecordError::Version { found: 2, .. })));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{RecordError, from_canonical, to_canonical};
+use super::{RecordError, from_canonical, known_version, to_canonical};
 use crate::base::id::RunKey;
 
 macro_rules! codes {
@@ -226,6 +226,8 @@ impl Exception {
     }
 }
 
+const WHAT: &str = "list of exceptions";
+
 /// The blob that an adoption entry's `exceptions` names.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -248,7 +250,8 @@ impl Exceptions {
 
     /// Reads the blob.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
-        from_canonical("list of exceptions", bytes)
+        let list: Self = from_canonical(WHAT, bytes)?;
+        known_version(WHAT, list.v).map(|()| list)
     }
 }
 

@@ -110,4 +110,13 @@ mod tests {
             assert!(Head::parse(&changed).is_err(), "bit {at}");
         }
     }
+
+    #[test]
+    fn head_with_an_integer_that_has_no_canonical_form_is_refused() {
+        let text = String::from_utf8(Head::empty().to_bytes()).unwrap();
+        for number in ["9007199254740992", "18446744073709551615"] {
+            let odd = text.replace("\"frame_seq\":0", &format!("\"frame_seq\":{number}"));
+            assert!(Head::parse(odd.as_bytes()).is_err(), "{number}");
+        }
+    }
 }

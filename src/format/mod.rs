@@ -58,11 +58,21 @@ fn to_canonical<T: serde::Serialize>(record: &T) -> Vec<u8> {
     canonical::rfc8785(&value).expect("own records hold no floats and no integers beyond 2^53 - 1")
 }
 
+/// Refuses a record of a version that this program does not read.
+fn known_version(what: &'static str, found: u64) -> Result<(), RecordError> {
+    if found == 1 { Ok(()) } else { Err(RecordError::Version { what, found, known: 1 }) }
+}
+
 /// Reads one of the store's own records and insists on its canonical form.
 fn from_canonical<T>(what: &'static str, bytes: &[u8]) -> Result<T, RecordError>
 where
     T: serde::Serialize + serde::de::DeserializeOwned,
 {
     let record: T = serde_json::from_slice(bytes).map_err(|source| RecordError::Json { what, source })?;
-    if to_canonical(&record) == bytes { Ok(record) } else { Err(RecordError::NotCanonical { what }) }
+    let value = serde_json::to_value(&record).map_err(|source| RecordError::Json { what, source })?;
+    // Bytes that were read may hold integers beyond 2^53 - 1, which have no canonical form.
+    match canonical::rfc8785(&value) {
+        Ok(canonical) if canonical == bytes => Ok(record),
+        _ => Err(RecordError::NotCanonical { what }),
+    }
 }

@@ -311,9 +311,7 @@ fn adopt_of_two_folders_that_are_the_same_run_takes_one_and_says_so_of_the_other
         world.adopt(),
         [
             format!("job-b/{run}: already job-b/{run}"),
-            format!(
-                "runs/{run}: refused runs/{run}: the store has job-b/{run} with other bytes (a file differs)"
-            ),
+            format!("runs/{run}: refused the store has job-b/{run} with other bytes (a file differs)"),
         ]
     );
     // The store went on: the revision that came in is still the same run.

@@ -14,6 +14,7 @@ mod cli_hostile;
 mod cli_process;
 #[cfg(feature = "cli")]
 mod common;
+mod corpus;
 mod crash;
 mod docs;
 mod fixture;
@@ -22,6 +23,7 @@ mod layouts;
 mod many;
 mod merkle;
 mod model;
+mod oracles;
 mod real_runs;
 mod sigilzero;
 mod source;

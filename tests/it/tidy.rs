@@ -143,8 +143,8 @@ fn local_words(relative: &str) -> Vec<&'static str> {
         concat!(".lib", "rary"),
         concat!("bash", "_jobs"),
     ];
-    // The lock file names the registry of each package, which is its purpose.
-    if relative != "Cargo.lock" {
+    // A lock file names the registry of each package, which is its purpose.
+    if !relative.ends_with("Cargo.lock") {
         words.push(concat!("crates", ".io"));
     }
     words

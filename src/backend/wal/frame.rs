@@ -9,30 +9,40 @@ pub const HEADER_CONTEXT: &str = "strongroom 2026 wal header v1";
 pub const FRAME_CONTEXT: &str = "strongroom 2026 wal frame v1";
 
 pub(super) const FORMAT: u32 = 1;
-pub(super) const HEADER_LEN: usize = 112;
+/// Length of a generation's header.
+pub const HEADER_LEN: usize = 112;
 const MAGIC: &[u8; 8] = b"SRMWAL\r\n";
 const FRAME_HEADER_LEN: usize = 48;
 const CHECKSUM_LEN: usize = 32;
 
 /// A frame with what it says of the one before it.
-pub(super) struct RawFrame {
-    pub(super) seq: u64,
-    pub(super) prev: [u8; 32],
-    pub(super) hash: [u8; 32],
-    pub(super) body: Vec<u8>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawFrame {
+    /// Its sequence number.
+    pub seq: u64,
+    /// The hash of the frame before it.
+    pub prev: [u8; 32],
+    /// Its own hash.
+    pub hash: [u8; 32],
+    /// What was committed.
+    pub body: Vec<u8>,
 }
 
 /// The frames of one file and where bytes begin that are none.
-pub(super) struct Generation {
-    pub(super) frames: Vec<RawFrame>,
-    pub(super) torn: Option<u64>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    /// The frames, each following on the one before it.
+    pub frames: Vec<RawFrame>,
+    /// Where a write that never finished begins.
+    pub torn: Option<u64>,
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().expect("the caller cut exactly N bytes")
 }
 
-pub(super) fn encode_header(store_id: &[u8; 16], generation: u64, base: &Base) -> [u8; HEADER_LEN] {
+/// The header of a new generation whose first frame follows on `base`.
+pub fn encode_header(store_id: &[u8; 16], generation: u64, base: &Base) -> [u8; HEADER_LEN] {
     let mut out = [0; HEADER_LEN];
     out[..8].copy_from_slice(MAGIC);
     out[8..12].copy_from_slice(&FORMAT.to_le_bytes());
@@ -46,7 +56,7 @@ pub(super) fn encode_header(store_id: &[u8; 16], generation: u64, base: &Base) -
 }
 
 /// Adds a frame that follows on `head` and gives its hash.
-pub(super) fn encode_frame(out: &mut Vec<u8>, head: &Base, body: &[u8]) -> [u8; 32] {
+pub fn encode_frame(out: &mut Vec<u8>, head: &Base, body: &[u8]) -> [u8; 32] {
     let start = out.len();
     out.extend_from_slice(&(head.seq + 1).to_le_bytes());
     out.extend_from_slice(&head.hash);
@@ -93,11 +103,7 @@ fn frame_follows(bytes: &[u8], from: usize, after: u64) -> bool {
 
 /// Reads a generation's file. Every frame returned has a checksum that fits and follows on the one
 /// before it in the file.
-pub(super) fn read_generation(
-    bytes: &[u8],
-    store_id: &[u8; 16],
-    generation: u64,
-) -> Result<Generation, Damage> {
+pub fn read_generation(bytes: &[u8], store_id: &[u8; 16], generation: u64) -> Result<Generation, Damage> {
     let good_header = bytes.len() >= HEADER_LEN
         && &bytes[..8] == MAGIC
         && bytes[80..HEADER_LEN] == blake3::derive_key(HEADER_CONTEXT, &bytes[..80]);

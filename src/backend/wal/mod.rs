@@ -36,7 +36,7 @@
 //! durable before anybody acts on it; the old generations go before anything is appended, so that two
 //! generations never disagree.
 
-mod frame;
+pub mod frame;
 mod memory;
 #[cfg(test)]
 mod tests;
