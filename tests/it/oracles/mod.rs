@@ -13,10 +13,10 @@ mod objects;
 mod packs;
 mod text;
 
-/// Every oracle by the name of its target, which is also the name of its corpus.
+/// A target's name, which is also that of its corpus, and its oracle.
 pub type Oracle = (&'static str, fn(&[u8]));
 
-/// All oracles.
+/// Every oracle.
 pub const ORACLES: &[Oracle] = &[
     ("bundle_tile_paths", log::bundle_tile_paths),
     ("canonical", json::canonical),
