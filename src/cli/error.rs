@@ -82,7 +82,9 @@ fn hint(error: &StoreError) -> Option<String> {
         StoreError::Conflict(Conflict::OtherContent { run, .. }) => {
             format!("strongroom show {run} tells what was recorded")
         }
-        StoreError::Conflict(Conflict::NoFolder { .. }) => "move it out of the store".to_owned(),
+        StoreError::LinkInPlace { .. } | StoreError::Conflict(Conflict::NoFolder { .. }) => {
+            "move it out of the store; strongroom verify tells what the log expects there".to_owned()
+        }
         StoreError::Conflict(Conflict::Twin { .. }) => "choose a name that differs by more".to_owned(),
         StoreError::Start { .. } => {
             "a program without a slash is looked up in PATH, one with a slash from here".to_owned()

@@ -114,6 +114,12 @@ pub enum StoreError {
         /// What is wrong.
         why: String,
     },
+    /// A link where a job's or run's folder belongs.
+    #[error("{place} is a symbolic link where a folder of the store belongs; links are never followed")]
+    LinkInPlace {
+        /// Where.
+        place: String,
+    },
     /// An input could not be taken in.
     #[error("{path}: {why}")]
     Input {
@@ -296,7 +302,7 @@ impl StoreError {
             Self::DamagedRun { .. } => ErrorKind::Damaged,
             Self::Wal(error) if error.is_damage() => ErrorKind::Damaged,
             Self::Blob(error) if error.is_damage() => ErrorKind::Damaged,
-            Self::Manifest { .. } | Self::BadRun { .. } => ErrorKind::Damaged,
+            Self::Manifest { .. } | Self::BadRun { .. } | Self::LinkInPlace { .. } => ErrorKind::Damaged,
             Self::AlreadyAStore { .. } | Self::NotEmpty { .. } | Self::Filesystem { .. } => {
                 ErrorKind::Refused
             }

@@ -111,7 +111,7 @@ impl Store {
             self.finish_interrupted()?;
         }
         let runs = match &options.selection {
-            Selection::All => self.scan()?.runs,
+            Selection::All => self.runs_on_disk()?,
             Selection::Job(job) => self.runs_of_job(job)?,
             Selection::Runs(runs) => runs.clone(),
         };

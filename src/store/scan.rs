@@ -16,6 +16,17 @@ pub(super) struct Scan {
 }
 
 impl Store {
+    /// The runs on the disk, for commands that act on them: a link in the place of a job or run is
+    /// refused, because what lies behind it is not the store's.
+    pub(super) fn runs_on_disk(&self) -> Result<Vec<RunKey>, StoreError> {
+        let scan = self.scan()?;
+        let link = scan.strays.iter().find(|stray| stray.found.as_deref() == Some(Kind::Link.word()));
+        match link.and_then(|stray| stray.path.clone()) {
+            Some(place) => Err(StoreError::LinkInPlace { place }),
+            None => Ok(scan.runs),
+        }
+    }
+
     /// Lists the runs on the disk without opening any.
     pub(super) fn scan(&self) -> Result<Scan, StoreError> {
         let mut scan = Scan { runs: Vec::new(), strays: Vec::new() };

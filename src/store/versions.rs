@@ -58,7 +58,7 @@ impl Store {
             head: pack.head().to_owned(),
             ..VersionsReport::default()
         };
-        let runs = self.scan()?.runs;
+        let runs = self.runs_on_disk()?;
         report.total = runs.len() as u64;
         let mut rows: BTreeMap<VersionRow, u64> = BTreeMap::new();
         for chunk in runs.chunks(4096) {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode};
 use strongroom::format::finding::Code;
-use strongroom::store::{AdoptOptions, Adopted, ErrorKind, Store, VerifyOptions};
+use strongroom::store::{AdoptOptions, Adopted, ErrorKind, MigrateOptions, Store, VerifyOptions};
 
 use crate::fixture::{adopt, failures, init, migrate, run_100, run_with_snapshots, snapshot, source, write};
 
@@ -445,4 +445,25 @@ fn adopted_chain_is_checked_across_runs_whatever_their_order() {
     write(other.tree.join("job-a/later/manifest.json"), &manifest);
     other.adopt();
     assert!(told(&other.store).contains(&format!("E142 known artifacts/job-z/{first}")));
+}
+
+#[test]
+fn job_replaced_by_a_link_is_refused_by_every_command_that_would_act_behind_it() {
+    let world = World::new();
+    run_with_snapshots(&world.tree, "job-b", "1.1.0", "moon");
+    world.adopt();
+    let job = world.store.root().join("artifacts/job-b");
+    let aside = world.store.root().parent().unwrap().join("aside");
+    fs::rename(&job, &aside).unwrap();
+    symlink(&aside, &job).unwrap();
+    let before = snapshot(&aside);
+    for answer in [
+        world.store.versions().map(drop),
+        world.store.migrate(&MigrateOptions::default(), &mut |_| {}).map(drop),
+    ] {
+        let error = answer.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+        assert!(error.to_string().contains("artifacts/job-b is a symbolic link"), "{error}");
+    }
+    assert_eq!(snapshot(&aside), before);
 }
