@@ -93,6 +93,8 @@ codes! {
     BundleBad = "E172", "an entry bundle is missing or damaged", "put audit/ back from a backup";
     RootMismatch = "E173", "the log's entries do not give the recorded root",
         "an entry was changed, or audit/head was; compare with a backup";
+    TileBad = "E174", "a tile is missing or does not follow from the entries",
+        "put audit/ back from a backup; where no tile is there, any writing command makes them";
     Unsettled = "W201", "a batch is committed and not yet settled",
         "any writing command finishes it";
     ShapeUnfit = "W202", "the manifest does not fit the shape that its version names",

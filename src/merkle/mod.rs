@@ -21,6 +21,7 @@
 //! Sizes, indexes, paths and bytes may come from an enemy: nothing here panics on any of them.
 
 mod bundle;
+mod edge;
 mod hash;
 mod proof;
 mod range;
@@ -29,6 +30,7 @@ mod tile;
 mod tree;
 
 pub use bundle::{Bundle, BundleError, decode_entries, encode_entries};
+pub use edge::{TileEdge, partial_tiles};
 pub use hash::{EMPTY_ROOT, Hash, HashError, leaf_hash, node_hash};
 pub use proof::{
     ProofError, ProveError, consistency_nodes, inclusion_nodes, prove_consistency, prove_inclusion,

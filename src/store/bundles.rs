@@ -1,12 +1,14 @@
-//! Entry bundles on the disk (C2SP tlog-tiles): reading them, and settling new entries into them.
+//! Entry bundles on the disk (C2SP tlog-tiles): reading them, and settling new
+//! entries into them and into the tiles.
 
+use super::tiles::tile_path;
 use super::{Store, StoreError};
 use crate::base::digest::Sha256;
 use crate::base::limits::TILE_WIDTH;
 use crate::format::batch::Batch;
 use crate::format::head::Head;
 use crate::format::paths;
-use crate::merkle::{self, Bundle, CompactRange, Hash};
+use crate::merkle::{self, Bundle, CompactRange, Hash, Tile};
 
 /// Largest bundle read: 256 entries of the largest size with their lengths.
 const BUNDLE_BYTES: u64 = TILE_WIDTH * ((16 << 10) + 2);
@@ -58,11 +60,12 @@ impl Store {
         Ok(Some(entries.iter().map(|entry| entry.to_vec()).collect()))
     }
 
-    /// Writes the entries of committed batches into bundles, durably, and gives the head that
-    /// results. Bytes of bundles beyond the old head are rebuilt, never trusted.
+    /// Writes the entries of committed batches into bundles and their hashes into tiles, durably, and
+    /// gives the head that results. Bytes beyond the old head are rebuilt, never trusted.
     pub(super) fn settle_entries(&self, head: &Head, batches: &[Batch]) -> Result<Head, StoreError> {
         let mut next = head.clone();
-        let mut tree = tree_of(head)?;
+        let mut files = Settling::begin(self);
+        let mut edge = self.tile_edge(head, &mut files)?;
         let mut open = match head.size % TILE_WIDTH {
             0 => Vec::new(),
             _ => self.bundle(head.size / TILE_WIDTH, head.size)?,
@@ -70,49 +73,124 @@ impl Store {
         for batch in batches {
             next.advance_segments(&batch.segments);
             for entry in &batch.entries {
-                tree.append(merkle::leaf_hash(entry));
+                let mut full = Vec::new();
+                edge.append(merkle::leaf_hash(entry), |tile, bytes| full.push((tile, bytes)));
+                for (tile, bytes) in full {
+                    files.put(tile_path(tile), bytes)?;
+                }
                 open.push(entry.clone());
                 next.size += 1;
                 if open.len() as u64 == TILE_WIDTH {
-                    self.write_bundle(next.size / TILE_WIDTH - 1, &open)?;
+                    files.put_bundle(next.size / TILE_WIDTH - 1, &open)?;
                     open.clear();
                 }
             }
         }
         if !open.is_empty() {
-            self.write_bundle(next.size / TILE_WIDTH, &open)?;
+            files.put_bundle(next.size / TILE_WIDTH, &open)?;
         }
+        let known = merkle::partial_tiles(head.size);
+        for (tile, bytes) in edge.partial() {
+            // A tile that did not grow is there, unless all of them had to be made anew.
+            if !known.contains(&tile) || self.tile(tile)?.as_ref() != Some(&bytes) {
+                files.put(tile_path(tile), bytes)?;
+            }
+        }
+        files.finish()?;
+        let tree = edge.range();
         next.root = Sha256::from_bytes(*tree.root().as_bytes());
         next.frontier = tree.hashes().iter().map(|hash| Sha256::from_bytes(*hash.as_bytes())).collect();
         Ok(next)
     }
 
-    fn write_bundle(&self, number: u64, entries: &[Vec<u8>]) -> Result<(), StoreError> {
-        let path = bundle_path(number, entries.len() as u64);
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        for made in self.disk.mkdir_all(folder)? {
-            let parent = made.rsplit_once('/').map_or("", |(parent, _)| parent);
-            self.disk.sync_dir(parent)?;
+    /// Removes the partial bundle and the partial tiles that a grown log no longer needs. A failure
+    /// leaves a file that nobody reads.
+    pub(super) fn drop_partial(&self, old: u64, new: u64) {
+        if old == new {
+            return;
         }
+        let drop = |path: String, filled: bool| {
+            let _ = self.disk.unlink(&path);
+            if filled && let Some((folder, _)) = path.rsplit_once('/') {
+                let _ = self.disk.discard(folder);
+            }
+        };
+        let (number, width) = (old / TILE_WIDTH, old % TILE_WIDTH);
+        if width != 0 {
+            drop(bundle_path(number, width), new / TILE_WIDTH > number);
+        }
+        let needed = merkle::partial_tiles(new);
+        for tile in merkle::partial_tiles(old).into_iter().filter(|tile| !needed.contains(tile)) {
+            let same_place = |other: &Tile| (other.level(), other.index()) == (tile.level(), tile.index());
+            drop(tile_path(tile), !needed.iter().any(same_place));
+        }
+    }
+}
+
+/// Files up to this many are made durable one by one; more with the whole filesystem.
+const FEW: usize = 6;
+
+/// Bundles and tiles on their way to the disk. Their names are new beyond the head, so that until
+/// the head is replaced nobody reads them.
+pub(super) struct Settling<'s> {
+    store: &'s Store,
+    few: Vec<(String, Vec<u8>)>,
+    many: bool,
+}
+
+impl<'s> Settling<'s> {
+    /// Begins with no files.
+    pub fn begin(store: &'s Store) -> Self {
+        Self { store, few: Vec::new(), many: false }
+    }
+
+    fn put_bundle(&mut self, number: u64, entries: &[Vec<u8>]) -> Result<(), StoreError> {
         let bytes = merkle::encode_entries(entries).expect("entries are below 16 KiB, 1 to 256 of them");
-        self.disk.replace_durably(&path, &bytes, 0o444)?;
+        self.put(bundle_path(number, entries.len() as u64), bytes)
+    }
+
+    /// Takes in one file.
+    pub fn put(&mut self, path: String, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.few.push((path, bytes));
+        if self.many || self.few.len() > FEW { self.write_unflushed() } else { Ok(()) }
+    }
+
+    /// Writes what is held and leaves the flush to [`finish`](Self::finish).
+    fn write_unflushed(&mut self) -> Result<(), StoreError> {
+        self.many = true;
+        let disk = &self.store.disk;
+        for (path, bytes) in self.few.drain(..) {
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            disk.mkdir_all(folder)?;
+            let mut temp = disk.create_temp(folder, 0o444)?;
+            let name = temp.path().to_owned();
+            let written = temp.write_all(&bytes);
+            drop(temp);
+            if let Err(error) = written.and_then(|()| disk.replace(&name, &path)) {
+                // A leftover is harmless, and what matters is why the write failed.
+                let _ = disk.unlink(&name);
+                return Err(error.into());
+            }
+        }
         Ok(())
     }
 
-    /// Removes the partial bundle that a grown log no longer needs. A failure leaves a file that
-    /// nobody reads.
-    pub(super) fn drop_partial_bundle(&self, old: u64, new: u64) {
-        let (number, width) = (old / TILE_WIDTH, old % TILE_WIDTH);
-        if width == 0 || old == new {
-            return;
+    /// Makes all of them durable.
+    pub fn finish(mut self) -> Result<(), StoreError> {
+        let disk = &self.store.disk;
+        if self.many {
+            self.write_unflushed()?;
+            disk.sync_all()?;
+            return Ok(());
         }
-        let path = bundle_path(number, width);
-        let _ = self.disk.unlink(&path);
-        if new / TILE_WIDTH > number
-            && let Some((folder, _)) = path.rsplit_once('/')
-        {
-            let _ = self.disk.discard(folder);
+        for (path, bytes) in &self.few {
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            for made in disk.mkdir_all(folder)? {
+                disk.sync_dir(made.rsplit_once('/').map_or("", |(parent, _)| parent))?;
+            }
+            disk.replace_durably(path, bytes, 0o444)?;
         }
+        Ok(())
     }
 }
 

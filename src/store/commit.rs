@@ -433,7 +433,7 @@ impl<'s> Session<'s> {
         self.store.blobs.set_committed(&segment_marks(&head));
         let old = std::mem::replace(&mut self.head, head);
         self.wal.retire()?;
-        self.store.drop_partial_bundle(old.size, self.head.size);
+        self.store.drop_partial(old.size, self.head.size);
         Ok(())
     }
 }

@@ -26,6 +26,7 @@ mod source;
 mod stage;
 mod states;
 mod sweep;
+mod tiles;
 mod verify;
 mod versions;
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use rayon::prelude::*;
 
 use super::facts::{self, Logged, PriorFiles};
+use super::tiles::TileCheck;
 use super::{LogView, Store, StoreError};
 use crate::backend::{BlobFinding, Kind as FileKind};
 use crate::base::digest::Sha256;
@@ -17,7 +18,7 @@ use crate::format::batch::Batch;
 use crate::format::entry::{Entry, EntryKind};
 use crate::format::finding::{Code, Exceptions, Finding};
 use crate::format::paths;
-use crate::merkle::{self, CompactRange};
+use crate::merkle;
 use crate::plan::replay::{Replay, RunState};
 use crate::schema::history::{self, HistoryState};
 use crate::schema::{Detection, Pack};
@@ -128,14 +129,17 @@ impl Store {
             view,
         };
         let mut replay = Replay::default();
-        let mut tree = CompactRange::new();
+        let mut tiles = TileCheck::begin();
         let mut settled_root = None;
         let head = facts.view.head.clone();
         let view = facts.view.clone();
-        let mut take = |at: u64, bytes: &[u8], facts: &mut LogFacts| {
-            tree.append(merkle::leaf_hash(bytes));
+        let mut take = |at: u64, bytes: &[u8], facts: &mut LogFacts| -> Result<(), StoreError> {
+            if at < head.size {
+                tiles.append(self, merkle::leaf_hash(bytes))?;
+            }
             if at + 1 == head.size {
-                settled_root = Some(Sha256::from_bytes(*tree.root().as_bytes()));
+                settled_root = Some(tiles.root());
+                facts.findings.append(&mut tiles.finish(self, &head)?);
             }
             match replay.take(at, bytes) {
                 Ok(entry) => {
@@ -155,11 +159,9 @@ impl Store {
                     facts.findings.push(finding);
                 }
             }
-        };
-        let read = self.each_entry(&view, 0, &mut |at, bytes| {
-            take(at, bytes, &mut facts);
             Ok(())
-        });
+        };
+        let read = self.each_entry(&view, 0, &mut |at, bytes| take(at, bytes, &mut facts));
         if let Err(error) = read {
             let StoreError::LogDamaged { place, why } = error else { return Err(error) };
             facts.findings.push(Finding::of_store(Code::BundleBad, place).found(why));

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod backend_process;
 #[cfg(feature = "cli")]
 mod cli_day;
