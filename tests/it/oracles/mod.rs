@@ -13,8 +13,11 @@ mod objects;
 mod packs;
 mod text;
 
-/// Every oracle by the name of its target, which is also the name of its corpus.
-pub const ORACLES: &[(&str, fn(&[u8]))] = &[
+/// A target's name, which is also that of its corpus, and its oracle.
+type Oracle = (&'static str, fn(&[u8]));
+
+/// Every oracle.
+pub const ORACLES: &[Oracle] = &[
     ("bundle_tile_paths", log::bundle_tile_paths),
     ("canonical", json::canonical),
     ("json_edit", json::edit),
