@@ -1,9 +1,9 @@
 //! Oracles of `merkle` and `note`.
 
 use strongroom::merkle::{
-    Bundle, CompactRange, Hash, Node, Tile, consistency_nodes, decode_entries, encode_entries,
-    inclusion_nodes, leaf_hash, node_hash, prove_consistency, prove_inclusion, root_of, verify_consistency,
-    verify_inclusion,
+    Bundle, CompactRange, Hash, MAX_SIZE, Node, ProofError, Tile, consistency_nodes, decode_entries,
+    encode_entries, inclusion_nodes, leaf_hash, node_hash, prove_consistency, prove_inclusion, root_of,
+    verify_consistency, verify_inclusion,
 };
 use strongroom::note::{CheckpointBody, SignedNote, SigningKey, VerifyingKey};
 
@@ -27,9 +27,12 @@ pub fn bundle_tile_paths(data: &[u8]) {
     if let Some(tile) = Tile::new(level, index >> shift, width) {
         assert_eq!(Tile::parse_path(&tile.path()), Ok(tile));
         assert_eq!(tile.nodes().count(), usize::from(width));
+        let end = (u128::from(tile.index()) * 256 + u128::from(width)) << (8 * u32::from(level));
+        assert!(end <= u128::from(MAX_SIZE), "no log has {tile}");
         let _ = tile.hash_of(Node { level, index }, data);
     }
     if let Some(bundle) = Bundle::new(index >> shift, width) {
+        assert!(bundle.first() + u64::from(width) <= MAX_SIZE, "no log has {bundle}");
         assert_eq!(Bundle::parse_path(&bundle.path()), Ok(bundle));
     }
     if let Some(tile) = Tile::holding(Node { level, index: index >> shift }, size) {
@@ -156,24 +159,34 @@ fn any_proof(index: u64, size: u64, input: &mut Input<'_>) {
     let leaf = leaf_hash(input.take(4));
     let wrong = Hash::from_bytes([input.byte(); 32]);
 
+    // Whatever root a proof leads to, the definition leads to the same, or there is none.
     let led = (index < size).then(|| root_by_inclusion(index, size, &leaf, &proof)).flatten();
-    let root = led.unwrap_or(wrong);
-    assert_eq!(verify_inclusion(index, size, &leaf, &proof, &root).is_ok(), led.is_some());
-    let other = verify_inclusion(index, size, &leaf, &proof, &wrong).is_ok();
-    assert_eq!(other, led == Some(wrong));
+    let found = match verify_inclusion(index, size, &leaf, &proof, &wrong) {
+        Ok(()) => Some(wrong),
+        Err(ProofError::Root { computed, .. }) => Some(computed),
+        Err(_) => None,
+    };
+    assert_eq!(found, led, "leaf {index} of {size}");
+    if let Some(root) = led {
+        assert_eq!(verify_inclusion(index, size, &leaf, &proof, &root), Ok(()));
+    }
 
     let (old, new) = (index, size);
     if old == 0 || old >= new {
-        let _ = verify_consistency(old, new, &leaf, &wrong, &proof);
+        let verified = verify_consistency(old, new, &leaf, &wrong, &proof).is_ok();
+        assert!(!verified || (old == new && leaf == wrong && proof.is_empty()));
         return;
     }
     let led = roots_by_consistency(old, new, &leaf, &proof, true);
-    // The old root is given, or what the proof itself leads to.
-    for old_root in [Some(leaf), led.map(|(older, _)| older)].into_iter().flatten() {
-        let led = roots_by_consistency(old, new, &old_root, &proof, true);
-        let (older, newer) = led.unwrap_or((old_root, wrong));
-        let verified = verify_consistency(old, new, &old_root, &newer, &proof).is_ok();
-        assert_eq!(verified, led.is_some() && older == old_root, "{old} to {new}");
+    match verify_consistency(old, new, &leaf, &wrong, &proof) {
+        Ok(()) => assert_eq!(led, Some((leaf, wrong))),
+        Err(ProofError::OldRoot { computed, .. }) => assert_eq!(led.map(|led| led.0), Some(computed)),
+        Err(ProofError::Root { computed, .. }) => assert_eq!(led, Some((leaf, computed))),
+        Err(_) => assert_eq!(led, None, "{old} to {new}"),
+    }
+    // A tree that is a subtree of the new one is itself the first hash, so only others can be led to.
+    if let Some((older, newer)) = led.filter(|_| !old.is_power_of_two()) {
+        assert_eq!(verify_consistency(old, new, &older, &newer, &proof), Ok(()));
     }
 }
 

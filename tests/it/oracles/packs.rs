@@ -39,6 +39,18 @@ pub fn pack_parse(data: &[u8]) {
     let other = Pack::parse(&looks).expect("comments and space decide nothing");
     assert_eq!(other.digest(), pack.digest());
     assert!(pack.versions().contains(&pack.head()));
+    // Another schema is another pack, where it is read at all.
+    for name in files.keys().filter(|name| *name != PACK_FILE) {
+        let mut changed = files.clone();
+        changed.insert(name.clone(), br#"{"title":"another"}"#.to_vec());
+        if changed[name] != files[name]
+            && let Ok(other) = Pack::parse(&changed)
+        {
+            let same = json::scan(&files[name]).is_ok_and(|doc| is_another(doc.root()));
+            let read = Pack::parse(&without(&files, name)).is_err();
+            assert_eq!(other.digest() != pack.digest(), read && !same, "{name}");
+        }
+    }
 
     for document in [DOCUMENT, b"{}"] {
         let doc = json::scan(document).expect("valid");
@@ -54,6 +66,15 @@ pub fn pack_parse(data: &[u8]) {
             }
         }
     }
+}
+
+fn without(files: &BTreeMap<String, Vec<u8>>, name: &str) -> BTreeMap<String, Vec<u8>> {
+    files.iter().filter(|(other, _)| *other != name).map(|(n, b)| (n.clone(), b.clone())).collect()
+}
+
+/// Whether a schema is the one that another is replaced with, spaced differently perhaps.
+fn is_another(root: Node<'_>) -> bool {
+    root.len() == 1 && root.get("title").and_then(|title| title.as_str()).as_deref() == Some("another")
 }
 
 fn stamp() -> Stamp {
@@ -139,11 +160,27 @@ fn rewrite_is_sound(pack: &Pack, text: &[u8], facts: &Facts, rewrite: &Rewrite) 
         panic!("what can be kept can be read")
     };
     assert_eq!((&read.from, &read.to, &read.changes), (&rewrite.from, &rewrite.to, &rewrite.changes));
+    both_routes_agree(pack, text, facts, &read);
     let read = json::scan(&read.bytes).expect("valid");
     for member in read.root().members().filter(|member| member.key() != "migration_history") {
         let kept = after.root().get(&member.key()).map(|node| node.raw());
         assert_eq!(kept, Some(member.value().raw()));
     }
+}
+
+/// A document that goes by 1.1.0 comes to the same text as one that goes straight on.
+fn both_routes_agree(pack: &Pack, text: &[u8], facts: &Facts, direct: &Rewrite) {
+    if direct.path != ["1.0.0", "1.2.0"] {
+        return;
+    }
+    let Outcome::Rewrite(half) = pack.migrate(text, Some("1.1.0"), facts, None) else {
+        panic!("the first half of the way is as good as the whole")
+    };
+    let Outcome::Rewrite(whole) = pack.migrate(&half.bytes, None, facts, None) else {
+        panic!("the second half of the way is as good as the whole")
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(text(&whole.bytes), text(&direct.bytes), "the two routes differ");
 }
 
 /// Invariant 2: the run id follows from the inputs' hash wherever that is a string.
