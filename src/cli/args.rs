@@ -17,7 +17,7 @@ use super::session::Session;
 #[command(name = "strongroom", version, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 a check found something; 4 not found; \
-    5 conflict; 6 input refused; 7 store damaged; 9 the recorded command failed; 10 no store; 11 locked; \
+    5 conflict; 6 input refused; 7 store damaged; 8 signing key refused; 9 the recorded command failed; 10 no store; 11 locked; \
     12 newer format; 130 and 143 interrupted and terminated."
 )]
 pub(super) struct Cli {
@@ -49,6 +49,10 @@ pub(super) struct Globals {
     /// Why, for the log
     #[arg(long, global = true, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// The key that signs the log's checkpoint after a change [env: STRONGROOM_KEY] [default: the
+    /// one for this store in the user's configuration, if any]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub signing_key: Option<PathBuf>,
     /// How long to wait for a store that another process is writing to
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
     pub lock_timeout: u64,
@@ -147,6 +151,7 @@ commands! {
     Diff = diff, "diff";
     Rollback = rollback, "rollback";
     Verify = verify, "verify";
+    Audit = audit, "audit";
     Restore = restore, "restore";
     Reindex = reindex, "reindex";
     Query = query, "query";
@@ -156,6 +161,11 @@ commands! {
 }
 
 impl Command {
+    /// Whether it changes the store's log, so that a new checkpoint is due afterwards.
+    pub fn writes(&self) -> bool {
+        self.waits_for_a_batch() || matches!(self, Self::Restore(_))
+    }
+
     /// Whether a first signal lets the batch at hand end. Every other command writes nothing that
     /// it could not be stopped in, and stops at once.
     pub fn waits_for_a_batch(&self) -> bool {

@@ -19,6 +19,7 @@ pub(super) mod exit {
     pub const CONFLICT: u8 = 5;
     pub const REFUSED: u8 = 6;
     pub const DAMAGED: u8 = 7;
+    pub const KEY: u8 = 8;
     pub const COMMAND: u8 = 9;
     pub const NO_STORE: u8 = 10;
     pub const LOCKED: u8 = 11;
@@ -45,6 +46,7 @@ fn outcome(kind: ErrorKind) -> (&'static str, u8) {
         ErrorKind::Conflict => ("conflict", exit::CONFLICT),
         ErrorKind::Refused => ("refused", exit::REFUSED),
         ErrorKind::Damaged => ("damaged", exit::DAMAGED),
+        ErrorKind::Key => ("key", exit::KEY),
         ErrorKind::NoStore => ("no-store", exit::NO_STORE),
         ErrorKind::Locked => ("locked", exit::LOCKED),
         ErrorKind::Newer => ("newer", exit::NEWER),
@@ -70,6 +72,9 @@ fn hint(error: &StoreError) -> Option<String> {
             "strongroom history RUN shows which operations changed a run".to_owned()
         }
         StoreError::NoPath { run, .. } => format!("strongroom verify {run} lists what is wrong with the run"),
+        StoreError::NotPublished { .. } => {
+            "strongroom audit checkpoint publishes one; it needs a signing key".to_owned()
+        }
         StoreError::NoVersion(_) => "strongroom versions shows what there is and where it can go".to_owned(),
         StoreError::DamagedRun { run, .. } => {
             format!("strongroom verify {run} says what changed; strongroom restore {run} puts it back")
@@ -135,6 +140,11 @@ impl CliError {
         Self { kind: "usage", exit: exit::USAGE, message: message.into(), hint }
     }
 
+    /// A signing key that is missing.
+    pub fn key(message: impl Into<String>, hint: Option<String>) -> Self {
+        Self { kind: "key", exit: exit::KEY, message: message.into(), hint }
+    }
+
     /// Something given that is not taken.
     pub fn refused(message: impl Into<String>, hint: Option<String>) -> Self {
         Self { kind: "refused", exit: exit::REFUSED, message: message.into(), hint }
@@ -190,6 +200,7 @@ mod tests {
             (Conflict, 5),
             (Refused, 6),
             (Damaged, 7),
+            (Key, 8),
             (NoStore, 10),
             (Locked, 11),
             (Newer, 12),

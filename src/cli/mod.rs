@@ -31,11 +31,15 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(unparsed(error, &early)),
     };
-    let session = match Session::new(cli.globals, cli.command.name(), cli.command.waits_for_a_batch()) {
+    let session = match Session::new(cli.globals, cli.command.name(), &cli.command) {
         Ok(session) => session,
         Err(error) => return ExitCode::from(error.tell(early.json, early.color)),
     };
-    let done = cli.command.run(&session).and_then(|status| session.out.finish().map(|()| status));
+    let done = cli.command.run(&session).and_then(|status| {
+        session.out.finish()?;
+        session.publish()?;
+        Ok(status)
+    });
     session.end();
     ExitCode::from(match done {
         Ok(status) => status,

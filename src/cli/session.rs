@@ -1,15 +1,16 @@
 //! What a command is handed: the global flags made ready for use, and the way to the store.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::Globals;
+use super::args::{Command, Globals};
 use super::clock::SystemClock;
 use super::error::CliError;
 use super::output::Out;
 use super::progress::{Meter, Signals};
-use crate::store::{Context, ErrorKind, Store, StoreError};
+use crate::store::{Context, ErrorKind, Signer, Store, StoreError, origin_file_name};
 
 /// One run of the program.
 pub(super) struct Session {
@@ -20,11 +21,14 @@ pub(super) struct Session {
     actor: String,
     signals: Signals,
     meter: Arc<Meter>,
+    writes: bool,
+    // The store and the key that are to publish when the command has ended.
+    due: RefCell<Option<(Store, Signer)>>,
 }
 
 impl Session {
-    pub fn new(globals: Globals, command: &'static str, gently: bool) -> Result<Self, CliError> {
-        let signals = Signals::install(gently)
+    pub fn new(globals: Globals, name: &'static str, command: &Command) -> Result<Self, CliError> {
+        let signals = Signals::install(command.waits_for_a_batch())
             .map_err(|error| CliError::failed(format!("signals cannot be taken over: {error}")))?;
         let actor = globals.actor.clone().unwrap_or_else(user_at_host);
         if actor.trim().is_empty() {
@@ -33,8 +37,9 @@ impl Session {
         let out = Out::new(globals.json, globals.quiet, globals.color);
         // A bar and rows that stream to the same terminal would overwrite each other.
         let bar = !globals.quiet && !globals.json;
-        let meter = Arc::new(Meter::new(signals.clone(), command, bar));
-        Ok(Self { out, command, globals, actor, signals, meter })
+        let meter = Arc::new(Meter::new(signals.clone(), name, bar));
+        let (writes, due) = (command.writes(), RefCell::new(None));
+        Ok(Self { out, command: name, globals, actor, signals, meter, writes, due })
     }
 
     /// What the store is handed from outside.
@@ -71,7 +76,49 @@ impl Session {
                 Store::find(&here).ok_or(StoreError::NoStore { dir: here })?
             }
         };
-        Ok(Store::open(&dir, self.context())?)
+        let store = Store::open(&dir, self.context())?;
+        if self.writes
+            && let Some(signer) = self.signer(&store)?
+        {
+            // A store that must not be signed is not written to either.
+            store.check_signer(&signer)?;
+            *self.due.borrow_mut() = Some((store.clone(), signer));
+        }
+        Ok(store)
+    }
+
+    /// Publishes the checkpoint that is due after a change.
+    pub fn publish(&self) -> Result<(), CliError> {
+        if let Some((store, signer)) = self.due.take() {
+            store.publish(&signer)?;
+        }
+        Ok(())
+    }
+
+    /// The key file that was named.
+    fn named_key(&self) -> Option<PathBuf> {
+        let set = || std::env::var_os("STRONGROOM_KEY").filter(|file| !file.is_empty()).map(PathBuf::from);
+        self.globals.signing_key.clone().or_else(set)
+    }
+
+    /// Where the signing key of a log is: as named, else in the user's configuration.
+    pub fn key_path(&self, origin: &str) -> Result<PathBuf, CliError> {
+        let own = || Some(user_folder("XDG_CONFIG_HOME", ".config")?.join("keys"));
+        let file = |dir: PathBuf| dir.join(format!("{}.key", origin_file_name(origin)));
+        let homeless = || CliError::usage("there is no home folder; name the file with --signing-key", None);
+        self.named_key().or_else(|| own().map(file)).ok_or_else(homeless)
+    }
+
+    /// The key that signs this store's log, where there is one.
+    pub fn signer(&self, store: &Store) -> Result<Option<Signer>, CliError> {
+        let named = self.named_key().is_some();
+        let Ok(path) = self.key_path(&store.config().origin) else { return Ok(None) };
+        if !named && std::fs::symlink_metadata(&path).is_err() {
+            return Ok(None);
+        }
+        let homeless = || CliError::key("there is no home folder to remember what the key signed", None);
+        let memory = user_folder("XDG_STATE_HOME", ".local/state").ok_or_else(homeless)?;
+        Ok(Some(Signer::read(&path, memory.join("signed"))?))
     }
 
     /// Takes the progress bar away, so that text can follow.
@@ -92,6 +139,13 @@ impl Session {
 /// The folder that the command was called in.
 pub(super) fn current_dir() -> Result<PathBuf, CliError> {
     std::env::current_dir().map_err(|error| CliError::failed(format!("the current folder: {error}")))
+}
+
+/// Our folder in one of the user's (XDG Base Directory Specification: a relative path is ignored).
+fn user_folder(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute(variable).or_else(|| Some(absolute("HOME")?.join(below_home)))?;
+    Some(base.join("strongroom"))
 }
 
 /// Who runs the program on which machine. It is declared, not proved, as the log's readers know.

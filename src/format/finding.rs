@@ -95,6 +95,14 @@ codes! {
         "an entry was changed, or audit/head was; compare with a backup";
     TileBad = "E174", "a tile is missing or does not follow from the entries",
         "put audit/ back from a backup; where no tile is there, any writing command makes them";
+    CheckpointBad = "E175", "a checkpoint is not this log's, or not signed as it must be",
+        "compare the key with where it was pinned; somebody may have replaced key or checkpoint";
+    CheckpointMismatch = "E176", "the log's entries do not give the root that its checkpoint signs",
+        "the log was rewritten or cut after it was signed; put audit/ back from a backup";
+    SinceMismatch = "E177", "the log does not begin with the tree of the checkpoint given",
+        "the log was cut, rewritten or put back from an older copy; keep both checkpoints, they are the proof";
+    NotAnchored = "E178", "no pinned key or checkpoint kept elsewhere vouches for a part of the log",
+        "strongroom audit checkpoint publishes; --key and --since say what to trust";
     Unsettled = "W201", "a batch is committed and not yet settled",
         "any writing command finishes it";
     ShapeUnfit = "W202", "the manifest does not fit the shape that its version names",

@@ -12,6 +12,7 @@ pub mod finding;
 pub mod head;
 pub mod manifest;
 pub mod paths;
+pub mod proof;
 
 use crate::base::canonical;
 

@@ -15,6 +15,10 @@ pub const SEGMENTS: &str = "objects/segments";
 pub const AUDIT: &str = "audit";
 /// How far the log is settled: local state.
 pub const HEAD: &str = "audit/head";
+/// The signed checkpoint (C2SP tlog-checkpoint).
+pub const CHECKPOINT: &str = "audit/checkpoint";
+/// Public keys of the log, which prove nothing by lying here.
+pub const KEYS: &str = "audit/keys";
 /// Batches committed and not yet settled.
 pub const WAL: &str = "audit/wal";
 /// Entry bundles (C2SP tlog-tiles).

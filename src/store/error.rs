@@ -27,6 +27,8 @@ pub enum ErrorKind {
     NoStore,
     /// The store is locked by someone else.
     Locked,
+    /// A signing key cannot be used, or must not sign.
+    Key,
     /// The store's format is newer than this program.
     Newer,
     /// A signal asked to stop.
@@ -230,6 +232,22 @@ pub enum StoreError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// The entry is not in the tree of the checkpoint.
+    #[error("the checkpoint covers {size} entries, and entry {index} is not among them")]
+    NotPublished {
+        /// The entry.
+        index: u64,
+        /// How many entries the checkpoint covers; 0 without one.
+        size: u64,
+    },
+    /// A signing key cannot be used, or must not sign.
+    #[error("the key {key} {trouble}")]
+    Key {
+        /// The key's file, or its name and id; never the key.
+        key: String,
+        /// What is wrong.
+        trouble: KeyTrouble,
+    },
     /// A signal asked to stop; what was committed stays, the rest is as it was.
     #[error("interrupted; {done} of {total} done, run the command again to finish")]
     Interrupted {
@@ -237,6 +255,62 @@ pub enum StoreError {
         done: u64,
         /// Changes planned.
         total: u64,
+    },
+}
+
+/// What stands against using a signing key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyTrouble {
+    /// No such file.
+    #[error("is not there")]
+    Missing,
+    /// A new key's file is there already.
+    #[error("is there already; nothing was overwritten")]
+    Exists,
+    /// The new key's file would lie in the store.
+    #[error("would lie inside the store that it is to protect")]
+    InStore,
+    /// Not a regular file.
+    #[error("is not a regular file")]
+    NotAFile,
+    /// Others may read or write it.
+    #[error("has mode {0:04o}; a key file must be 0600")]
+    Mode(u32),
+    /// It belongs to someone else.
+    #[error("belongs to user {0}, not to the one who runs this")]
+    Owner(u32),
+    /// Its text is no key.
+    #[error("cannot be read: {0}")]
+    Text(crate::note::KeyError),
+    /// It is for another log.
+    #[error("is not for this store's log, {0}")]
+    OtherLog(String),
+    /// The memory of what it signed cannot be read.
+    #[error("memory cannot be read: it is not a size and a root")]
+    Memory,
+    /// It signed a larger tree.
+    #[error(
+        "has signed {signed} entries and this log has {now}: most likely the store was put back from a \
+         backup; nothing was signed"
+    )]
+    Smaller {
+        /// The size signed.
+        signed: u64,
+        /// The size now.
+        now: u64,
+    },
+    /// It signed another tree of the same size.
+    #[error(
+        "has signed root {signed} at {size} entries and this log has {now} there: most likely the store was \
+         put back from a backup and then changed; nothing was signed"
+    )]
+    Forked {
+        /// The size signed.
+        size: u64,
+        /// The root signed.
+        signed: crate::merkle::Hash,
+        /// The root that the log has at that size.
+        now: crate::merkle::Hash,
     },
 }
 
@@ -315,9 +389,11 @@ impl StoreError {
             | Self::NoOperation(_)
             | Self::NoPath { .. }
             | Self::NoVersion(_)
+            | Self::NotPublished { .. }
             | Self::NoPack(_) => ErrorKind::NotFound,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::NotUndoable { .. } | Self::Index(IndexError::Query(_)) => ErrorKind::Usage,
+            Self::Key { .. } => ErrorKind::Key,
             Self::Interrupted { .. } => ErrorKind::Interrupted,
             Self::Disk(_)
             | Self::Blob(_)

@@ -5,6 +5,7 @@
 //! [`Context`].
 
 mod adopt;
+mod anchor;
 mod apply;
 mod bundles;
 mod catch_up;
@@ -14,9 +15,12 @@ mod error;
 mod facts;
 mod history;
 mod init;
+mod keys;
 mod list;
 mod log;
 mod migrate;
+mod prove;
+mod publish;
 mod record;
 mod restore;
 mod rollback;
@@ -35,12 +39,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use adopt::{AdoptOptions, AdoptReport, Adopted, Seen};
+pub use anchor::Interval;
 pub use command::{CommandLine, Streams};
-pub use error::{Conflict, ErrorKind, StoreError};
+pub use error::{Conflict, ErrorKind, KeyTrouble, StoreError};
 pub use history::{HistoryRow, RunHistory};
+pub use keys::{Signer, origin_file_name};
 pub use list::IndexReport;
 pub use log::LogView;
 pub use migrate::{MigrateOptions, MigrateReport, Migrated, Selection, Verdict};
+pub use publish::Checkpoint;
 pub use record::{Given, RecordOptions, Recorded, RecordedAs};
 pub use restore::{RestoreReport, Restored};
 pub use rollback::{RollbackReport, RolledBack};

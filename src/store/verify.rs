@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rayon::prelude::*;
 
+use super::anchor::{Interval, Roots};
 use super::facts::{self, Logged, PriorFiles};
+use super::publish::Checkpoint;
 use super::tiles::TileCheck;
 use super::{LogView, Store, StoreError};
 use crate::backend::{BlobFinding, Kind as FileKind};
@@ -19,6 +21,7 @@ use crate::format::entry::{Entry, EntryKind};
 use crate::format::finding::{Code, Exceptions, Finding};
 use crate::format::paths;
 use crate::merkle;
+use crate::note::VerifyingKey;
 use crate::plan::replay::{Replay, RunState};
 use crate::schema::history::{self, HistoryState};
 use crate::schema::{Detection, Pack};
@@ -28,6 +31,12 @@ use crate::schema::{Detection, Pack};
 pub struct VerifyOptions {
     /// Only these runs, and neither objects nor the rest of the log; empty for everything.
     pub runs: Vec<RunKey>,
+    /// Keys whose signatures are trusted, from outside the store.
+    pub keys: Vec<VerifyingKey>,
+    /// A checkpoint kept elsewhere.
+    pub since: Option<Checkpoint>,
+    /// Whether a part of the log that nothing vouches for is a finding.
+    pub strict: bool,
 }
 
 /// What a check found.
@@ -47,6 +56,12 @@ pub struct VerifyReport {
     pub blobs: u64,
     /// The log's root hash, recomputed.
     pub root: Option<Sha256>,
+    /// Whether the log's checkpoint holds and a pinned key signed it.
+    pub signed: bool,
+    /// Whether the checkpoint kept elsewhere holds, when one was given.
+    pub since_holds: Option<bool>,
+    /// What vouches for which part of the log.
+    pub intervals: Vec<Interval>,
 }
 
 impl VerifyReport {
@@ -68,6 +83,8 @@ struct LogFacts {
     named: BTreeMap<Sha256, u64>,
     findings: Vec<Finding>,
     root: Option<Sha256>,
+    /// The root at each size asked for that the log reaches.
+    roots: Roots,
 }
 
 /// Looks taken at a run that does not fit before it is reported.
@@ -77,7 +94,12 @@ impl Store {
     /// Checks the store.
     pub fn verify(&self, options: &VerifyOptions) -> Result<VerifyReport, StoreError> {
         let mut report = VerifyReport::default();
-        let mut log = self.log_facts()?;
+        let checkpoint = self.checkpoint_to_check(&mut report.findings)?;
+        let mut wanted = Roots::new();
+        for known in options.since.iter().chain(&checkpoint) {
+            wanted.insert(known.body.size, None);
+        }
+        let mut log = self.log_facts(&wanted)?;
         report.entries = log.view.size();
         report.root = log.root;
         let whole = options.runs.is_empty();
@@ -96,7 +118,7 @@ impl Store {
             let (wrong, right): (Vec<_>, Vec<_>) =
                 found.into_iter().partition(|(_, findings)| findings.iter().any(Finding::is_failure));
             settled.extend(right.into_iter().flat_map(|(_, findings)| findings));
-            let again = self.log_facts()?;
+            let again = self.log_facts(&wanted)?;
             let unmoved = again.view.size() == log.view.size() && again.view.head.size == log.view.head.size;
             if wrong.is_empty() || unmoved || look + 1 == LOOKS {
                 settled.extend(wrong.into_iter().flat_map(|(_, findings)| findings));
@@ -107,6 +129,7 @@ impl Store {
         }
         report.findings.append(&mut settled);
         if whole {
+            self.check_anchors(options, checkpoint.as_ref(), &log.roots, &mut report)?;
             report.findings.append(&mut log.findings);
             self.check_strangers(&mut report)?;
             self.check_objects(&log, &mut report)?;
@@ -117,7 +140,7 @@ impl Store {
     }
 
     /// Replays the log and checks it against itself.
-    fn log_facts(&self) -> Result<LogFacts, StoreError> {
+    fn log_facts(&self, wanted: &Roots) -> Result<LogFacts, StoreError> {
         let view = self.log()?;
         let mut facts = LogFacts {
             states: HashMap::new(),
@@ -126,6 +149,7 @@ impl Store {
             named: BTreeMap::new(),
             findings: Vec::new(),
             root: None,
+            roots: wanted.clone(),
             view,
         };
         let mut replay = Replay::default();
@@ -136,6 +160,9 @@ impl Store {
         let mut take = |at: u64, bytes: &[u8], facts: &mut LogFacts| -> Result<(), StoreError> {
             if at < head.size {
                 tiles.append(self, merkle::leaf_hash(bytes))?;
+                if let Some(root) = facts.roots.get_mut(&(at + 1)) {
+                    *root = Some(tiles.root());
+                }
             }
             if at + 1 == head.size {
                 settled_root = Some(tiles.root());
@@ -298,7 +325,7 @@ impl Store {
     fn check_strangers(&self, report: &mut VerifyReport) -> Result<(), StoreError> {
         let scan = self.scan()?;
         // The log is read after the disk: a run that came in between is then in it.
-        let log = self.log_facts()?;
+        let log = self.log_facts(&Roots::new())?;
         report.findings.extend(scan.strays);
         if log.findings.iter().any(|finding| matches!(finding.code, Code::BundleBad | Code::EntryBad)) {
             // What the unreadable part of the log has is not known, so nothing can be called unknown to it.

@@ -1,6 +1,7 @@
 //! One file per command: its arguments, and what it says of what the store did.
 
 pub(super) mod adopt;
+pub(super) mod audit;
 pub(super) mod completions;
 pub(super) mod demo;
 pub(super) mod diff;

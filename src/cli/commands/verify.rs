@@ -1,12 +1,16 @@
 //! `strongroom verify`
 
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 
 use crate::cli::error::{CliError, exit};
 use crate::cli::output::{count, safe};
 use crate::cli::session::Session;
 use crate::format::finding::Finding;
-use crate::store::{VerifyOptions, VerifyReport};
+use crate::note::{MAX_NOTE_BYTES, VerifyingKey};
+use crate::store::{Checkpoint, StoreError, VerifyOptions, VerifyReport};
 
 /// Check everything: re-hash every file and revision, replay the log, recompute ids and checksums
 ///
@@ -16,12 +20,43 @@ use crate::store::{VerifyOptions, VerifyReport};
 pub(crate) struct Args {
     /// Only these runs, and neither the objects nor the rest of the log
     runs: Vec<String>,
+    /// Trust the signature of this public key; repeat it for more [default: none: keys that lie in the
+    /// store establish nothing]
+    #[arg(long, value_name = "VKEY", conflicts_with = "runs")]
+    key: Vec<String>,
+    /// A checkpoint kept elsewhere, that the log must begin with
+    #[arg(long, value_name = "FILE", conflicts_with = "runs")]
+    since: Option<PathBuf>,
+    /// Make a part of the log that no pinned key or kept checkpoint vouches for a finding
+    #[arg(long, conflicts_with = "runs")]
+    strict: bool,
+}
+
+/// Public keys given as arguments.
+pub(super) fn pinned(keys: &[String]) -> Result<Vec<VerifyingKey>, CliError> {
+    let parse =
+        |text: &String| text.trim().parse().map_err(|error| CliError::usage(format!("--key: {error}"), None));
+    keys.iter().map(parse).collect()
+}
+
+/// Reads a note or proof that was kept somewhere.
+pub(super) fn read_small(path: &Path) -> Result<Vec<u8>, CliError> {
+    let refused = |why: String| CliError::refused(format!("{}: {why}", path.display()), None);
+    let file = std::fs::File::open(path).map_err(|error| refused(error.to_string()))?;
+    let mut bytes = Vec::new();
+    let limit = MAX_NOTE_BYTES as u64 + 1;
+    file.take(limit).read_to_end(&mut bytes).map_err(|error| refused(error.to_string()))?;
+    if bytes.len() as u64 == limit { Err(refused("it is too large".to_owned())) } else { Ok(bytes) }
 }
 
 /// What this version of the program cannot know, however clean the check.
-const UNPROVED: &str = "the log is not signed in this version: it shows what was recorded and in which order \
-    since its beginning on this disk, not that what was recorded was true, and a whole older copy of the \
-    store put back in its place cannot be seen here";
+const UNPROVED: &str = "that what was recorded was true";
+/// What remains open without a pinned key's signature over the log.
+const UNSIGNED: &str = "the log is not signed by a key pinned here (--key): whoever can write the whole store could \
+    have rewritten its log with it";
+/// What remains open without a checkpoint kept elsewhere.
+const UNANCHORED: &str = "no checkpoint kept elsewhere was given (--since): a log cut at its end, or a whole older \
+    copy of the store put back in its place, cannot be seen here";
 /// What a check of single runs leaves out.
 const PARTIAL: &str =
     "only the runs named: not the objects, not other runs, not what else lies under artifacts/";
@@ -35,7 +70,16 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     runs.sort();
     runs.dedup();
     let partial = !runs.is_empty();
-    let report = store.verify(&VerifyOptions { runs }).map_err(|error| session.failure(error))?;
+    let keys = pinned(&args.key)?;
+    let since = match &args.since {
+        None => None,
+        Some(path) => {
+            let refused = |error: StoreError| CliError::refused(error.to_string(), None);
+            Some(Checkpoint::parse(&read_small(path)?, &path.display().to_string()).map_err(refused)?)
+        }
+    };
+    let options = VerifyOptions { runs, keys, since, strict: args.strict };
+    let report = store.verify(&options).map_err(|error| session.failure(error))?;
     session.end();
     if session.out.json {
         tell_json(&report, partial, session)
@@ -43,6 +87,18 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
         tell(&report, partial, session)
     }
     Ok(if report.failures().next().is_some() { exit::FOUND } else { exit::OK })
+}
+
+/// What was not proved, however clean the check.
+fn unproved(report: &VerifyReport) -> Vec<&'static str> {
+    let mut open = vec![UNPROVED];
+    if !report.signed {
+        open.push(UNSIGNED);
+    }
+    if report.since_holds != Some(true) {
+        open.push(UNANCHORED);
+    }
+    open
 }
 
 fn severity(finding: &Finding) -> &'static str {
@@ -65,17 +121,22 @@ fn tell_json(report: &VerifyReport, partial: bool, session: &Session) {
             })
         })
         .collect();
-    let mut not_checked = vec![UNPROVED];
+    let mut not_checked = unproved(report);
     if partial {
         not_checked.push(PARTIAL);
     }
+    let intervals: Vec<serde_json::Value> = report
+        .intervals
+        .iter()
+        .map(|part| json!({"from": part.from, "to": part.to, "anchored": part.anchored, "by": part.by}))
+        .collect();
     session.out.json(&json!({
         "ok": report.failures().next().is_none(), "findings": findings,
         "checked": {
             "runs": report.runs, "files": report.files, "bytes": report.bytes,
             "entries": report.entries, "blobs": report.blobs,
         },
-        "root": report.root, "signed": false, "not_checked": not_checked,
+        "root": report.root, "signed": report.signed, "intervals": intervals, "not_checked": not_checked,
     }));
 }
 
@@ -147,7 +208,12 @@ fn tell(report: &VerifyReport, partial: bool, session: &Session) {
     if partial {
         out.note(format!("not checked: {PARTIAL}"));
     }
-    out.note(format!("not proved: {UNPROVED}"));
+    for part in &report.intervals {
+        out.note(format!("log entries [{}, {}): {}", part.from, part.to, safe(&part.by)));
+    }
+    for open in unproved(report) {
+        out.note(format!("not proved: {open}"));
+    }
     let verdict = match failures {
         0 => out.paint.green("nothing wrong found"),
         n => out.paint.red(&count(n, "finding", "findings")),

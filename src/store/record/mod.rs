@@ -143,7 +143,7 @@ impl Store {
     /// Answers with a run that is there, once it has stood verification.
     fn answer(&self, options: &RecordOptions<'_>, run: RunId) -> Result<Recorded, StoreError> {
         let key = RunKey { job: options.job.clone(), run };
-        let report = self.verify(&VerifyOptions { runs: vec![key.clone()] })?;
+        let report = self.verify(&VerifyOptions { runs: vec![key.clone()], ..VerifyOptions::default() })?;
         if let Some(first) = report.failures().next() {
             let place = first.path.clone().unwrap_or_default();
             let first = format!("{} {}: {}", first.code, place, first.code.title());

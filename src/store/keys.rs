@@ -1,0 +1,246 @@
+//! Signing keys outside the store: the file that holds one, and the memory of what it signed
+//! (`store-layout.md`, "Keys and the checkpoint").
+//!
+//! Where either lies is said by the caller. No message and no `Debug` text holds a key's bytes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{KeyTrouble, Store, StoreError};
+use crate::backend::{Disk, DiskError, FileLock, Kind};
+use crate::base::digest::Sha256;
+use crate::format::paths;
+use crate::merkle::Hash;
+use crate::note::{SigningKey, VerifyingKey};
+
+/// Largest key file read.
+const KEY_BYTES: u64 = 4096;
+
+/// A key that signs, and where what it signed is remembered.
+pub struct Signer {
+    key: SigningKey,
+    memory: PathBuf,
+}
+
+/// The highest tree that a key has signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Signed {
+    pub size: u64,
+    pub root: Hash,
+}
+
+/// A log's origin as a file name: what is safe of it, and enough of its digest to tell two apart.
+pub fn origin_file_name(origin: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
+    let short: String = origin.chars().map(safe).take(80).collect();
+    format!("{}-{}", short.trim_start_matches('.'), &Sha256::of(origin.as_bytes()).hex()[..8])
+}
+
+/// Splits a path into its folder and the name in it.
+fn place(path: &Path) -> Result<(PathBuf, String), StoreError> {
+    let trouble = |why| StoreError::Key { key: path.display().to_string(), trouble: why };
+    let whole = std::path::absolute(path).map_err(|_| trouble(KeyTrouble::NotAFile))?;
+    let name = whole.file_name().and_then(|name| name.to_str()).ok_or(trouble(KeyTrouble::NotAFile))?;
+    let folder = whole.parent().ok_or(trouble(KeyTrouble::NotAFile))?;
+    Ok((folder.to_owned(), name.to_owned()))
+}
+
+impl Signer {
+    /// Reads a key file, which must be a regular file of mode 0600 (or 0400) owned by the user.
+    /// `memory` is the folder that remembers what keys signed.
+    pub fn read(path: &Path, memory: PathBuf) -> Result<Self, StoreError> {
+        let trouble = |trouble| StoreError::Key { key: path.display().to_string(), trouble };
+        let (folder, name) = place(path)?;
+        let disk = match Disk::open(&folder) {
+            Err(error) if error.is_not_found() => return Err(trouble(KeyTrouble::Missing)),
+            opened => opened?,
+        };
+        let Some(stat) = disk.stat(&name)? else { return Err(trouble(KeyTrouble::Missing)) };
+        if stat.kind != Kind::File {
+            return Err(trouble(KeyTrouble::NotAFile));
+        }
+        if !matches!(stat.mode, 0o600 | 0o400) {
+            return Err(trouble(KeyTrouble::Mode(stat.mode)));
+        }
+        if stat.uid != rustix::process::geteuid().as_raw() {
+            return Err(trouble(KeyTrouble::Owner(stat.uid)));
+        }
+        let mut bytes = disk.read(&name, KEY_BYTES)?;
+        let text = std::str::from_utf8(&bytes).unwrap_or_default().trim_end();
+        let key = text.parse::<SigningKey>().map_err(|error| trouble(KeyTrouble::Text(error)));
+        bytes.fill(0);
+        Ok(Self { key: key?, memory })
+    }
+
+    /// The key that others check signatures with.
+    pub fn verifying_key(&self) -> &VerifyingKey {
+        self.key.verifying_key()
+    }
+
+    pub(super) fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    fn trouble(&self, trouble: KeyTrouble) -> StoreError {
+        let public = self.verifying_key();
+        StoreError::Key { key: format!("{}+{}", public.name(), public.id()), trouble }
+    }
+
+    /// Refuses a store whose log is not the one that this key is for.
+    pub(super) fn fits(&self, origin: &str) -> Result<(), StoreError> {
+        if self.verifying_key().name().as_str() == origin {
+            return Ok(());
+        }
+        Err(self.trouble(KeyTrouble::OtherLog(origin.to_owned())))
+    }
+
+    fn memory_name(&self) -> String {
+        let public = self.verifying_key();
+        format!("{}-{}", origin_file_name(public.name().as_str()), public.id())
+    }
+
+    /// Opens the memory and keeps other processes out of it until the lock is dropped.
+    pub(super) fn open_memory(&self, holder: &str, wait: Duration) -> Result<Memory, StoreError> {
+        Disk::make_root(&self.memory)?;
+        let disk = Disk::open(&self.memory)?;
+        let name = self.memory_name();
+        let lock = FileLock::acquire(&disk, &format!("{name}.lock"), holder, wait)?;
+        Ok(Memory { disk, name, _lock: lock })
+    }
+
+    /// What the memory holds, without making it.
+    pub(super) fn remembered(&self) -> Result<Option<Signed>, StoreError> {
+        match Disk::open(&self.memory) {
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+            Ok(disk) => read_memory(&disk, &self.memory_name()),
+        }
+    }
+
+    /// Refuses to sign a tree that the memory speaks against. That a larger tree begins with the
+    /// remembered one is proved elsewhere.
+    pub(super) fn allows(&self, signed: Option<Signed>, tree: Signed) -> Result<(), StoreError> {
+        let Some(signed) = signed else { return Ok(()) };
+        if tree.size < signed.size {
+            return Err(self.trouble(KeyTrouble::Smaller { signed: signed.size, now: tree.size }));
+        }
+        if tree.size == signed.size && tree.root != signed.root {
+            return Err(self.forked(signed, tree.root));
+        }
+        Ok(())
+    }
+
+    /// The error for a tree that does not begin with the one signed before.
+    pub(super) fn forked(&self, signed: Signed, now: Hash) -> StoreError {
+        let trouble = KeyTrouble::Forked { size: signed.size, signed: signed.root, now };
+        self.trouble(trouble)
+    }
+}
+
+/// The memory of one key, held.
+pub(super) struct Memory {
+    disk: Disk,
+    name: String,
+    _lock: FileLock,
+}
+
+fn read_memory(disk: &Disk, name: &str) -> Result<Option<Signed>, StoreError> {
+    let Some(bytes) = disk.read_opt(name, KEY_BYTES)? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines();
+    let size = lines.next().and_then(|line| line.parse().ok());
+    let root = lines.next().and_then(|line| line.parse().ok());
+    match (size, root, lines.next()) {
+        (Some(size), Some(root), None) => Ok(Some(Signed { size, root })),
+        _ => {
+            let key = disk.full_path(name).display().to_string();
+            Err(StoreError::Key { key, trouble: KeyTrouble::Memory })
+        }
+    }
+}
+
+impl Memory {
+    pub fn read(&self) -> Result<Option<Signed>, StoreError> {
+        read_memory(&self.disk, &self.name)
+    }
+
+    /// Remembers, durably.
+    pub fn write(&self, signed: Signed) -> Result<(), StoreError> {
+        let text = format!("{}\n{}\n", signed.size, signed.root);
+        Ok(self.disk.replace_durably(&self.name, text.as_bytes(), 0o600)?)
+    }
+}
+
+impl Store {
+    /// Makes a signing key for this store's log: the secret into a new file outside the store, the
+    /// public half into the store's `audit/keys/`.
+    pub fn new_key(&self, path: &Path) -> Result<VerifyingKey, StoreError> {
+        let shown = || path.display().to_string();
+        let name = self.config.origin.parse();
+        let name =
+            name.map_err(|error| StoreError::Key { key: shown(), trouble: KeyTrouble::Text(error) })?;
+        let clock = &self.context.clock;
+        let mut seed = [0u8; 32];
+        seed[..16].copy_from_slice(&clock.random());
+        seed[16..].copy_from_slice(&clock.random());
+        let key = SigningKey::from_seed(name, &seed);
+        seed.fill(0);
+        let (folder, file) = place(path)?;
+        let root = std::fs::canonicalize(self.root()).unwrap_or_else(|_| self.root().to_owned());
+        Disk::make_root(&folder)?;
+        if std::fs::canonicalize(&folder).is_ok_and(|folder| folder.starts_with(&root)) {
+            return Err(StoreError::Key { key: shown(), trouble: KeyTrouble::InStore });
+        }
+        let disk = Disk::open(&folder)?;
+        let mut new = match disk.create(&file, 0o600) {
+            Err(DiskError::Exists { .. }) => {
+                return Err(StoreError::Key { key: shown(), trouble: KeyTrouble::Exists });
+            }
+            created => created?,
+        };
+        let mut text = format!("{}\n", key.secret_text()).into_bytes();
+        let written = new.write_all(&text).and_then(|()| new.sync());
+        text.fill(0);
+        written?;
+        disk.sync_dir("")?;
+        let public = key.verifying_key().clone();
+        self.disk.mkdir_all(paths::KEYS)?;
+        self.disk.sync_dir(paths::AUDIT)?;
+        let place = format!("{}/{}", paths::KEYS, public.id());
+        self.disk.replace_durably(&place, format!("{public}\n").as_bytes(), 0o644)?;
+        Ok(public)
+    }
+
+    /// The public keys that the store itself holds. Whoever can write the store can put keys here:
+    /// they establish nothing about who signed.
+    pub fn own_keys(&self) -> Result<Vec<VerifyingKey>, StoreError> {
+        let names = match self.disk.list(paths::KEYS) {
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            names => names?,
+        };
+        let mut keys = Vec::new();
+        for entry in names {
+            let path = format!("{}/{}", paths::KEYS, entry.name.to_string_lossy());
+            let Ok(bytes) = self.disk.read(&path, KEY_BYTES) else { continue };
+            if let Ok(key) = String::from_utf8_lossy(&bytes).trim_end().parse() {
+                keys.push(key);
+            }
+        }
+        Ok(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origin_as_a_file_name_is_safe_and_tells_origins_apart() {
+        for origin in ["example.org/log", "../../etc", ".hidden", "a/b", "a_b", "\u{e9}"] {
+            let name = origin_file_name(origin);
+            assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)), "{name}");
+            assert!(!name.starts_with('.'), "{name}");
+        }
+        assert_ne!(origin_file_name("a/b"), origin_file_name("a_b"));
+    }
+}
