@@ -102,7 +102,7 @@ fn hint(error: &StoreError) -> Option<String> {
 fn hint_by_kind(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::Locked => Some("wait for it, or wait longer with --lock-timeout SECONDS"),
-        ErrorKind::Newer => Some("use a newer strongroom; nothing was read or written"),
+        ErrorKind::Newer => Some("use a newer strongroom; nothing was written"),
         ErrorKind::Damaged => Some("strongroom verify says what is damaged; put that back from a backup"),
         ErrorKind::Usage => Some("the tables: strongroom query \"SELECT sql FROM sqlite_master\""),
         _ => None,

@@ -28,6 +28,14 @@ pub enum ConfigError {
         /// The newest version that this program reads.
         reads: u64,
     },
+    /// May be read, and written only by a newer program.
+    #[error("the store is written in format version {needs}; this program writes up to {writes}")]
+    NewerToWrite {
+        /// The version that a writer must know.
+        needs: u64,
+        /// The newest version that this program writes.
+        writes: u64,
+    },
     /// A member has a value it cannot have.
     #[error("strongroom.toml: {member} = {value:?} {why}")]
     BadValue {
@@ -86,6 +94,8 @@ pub struct StoreConfig {
     pub small_limit: u64,
     /// How larger ones are kept.
     pub large: LargeBlobs,
+    /// The format version that writers must know.
+    pub write_version: u64,
 }
 
 impl StoreConfig {
@@ -96,7 +106,16 @@ impl StoreConfig {
             store_id,
             small_limit: limits::SMALL_BLOB_BYTES,
             large: LargeBlobs::Share,
+            write_version: WRITE_VERSION,
         }
+    }
+
+    /// Insists that this program may write to the store: reading it may be allowed when that is not.
+    pub fn check_writable(&self) -> Result<(), ConfigError> {
+        if self.write_version == WRITE_VERSION {
+            return Ok(());
+        }
+        Err(ConfigError::NewerToWrite { needs: self.write_version, writes: WRITE_VERSION })
     }
 
     /// Reads `strongroom.toml`.
@@ -128,6 +147,7 @@ impl StoreConfig {
             store_id,
             small_limit: file.blobs.small_limit,
             large: file.blobs.large,
+            write_version: file.write_version,
         })
     }
 
@@ -136,7 +156,7 @@ impl StoreConfig {
         let file = File {
             format: "strongroom".to_owned(),
             read_version: WRITE_VERSION,
-            write_version: WRITE_VERSION,
+            write_version: self.write_version,
             origin: self.origin.clone(),
             store_id: hex(&self.store_id),
             blobs: Blobs { small_limit: self.small_limit, large: self.large },
@@ -168,6 +188,13 @@ mod tests {
             Err(ConfigError::NotAStore(_))
         ));
         assert!(matches!(StoreConfig::parse(b"\xff"), Err(ConfigError::NotText)));
+        let config = StoreConfig::new([7; 16], None).print();
+        let text = config.replace("write_version = 0", "write_version = 3");
+        let config = StoreConfig::parse(text.as_bytes()).unwrap();
+        assert!(matches!(
+            config.check_writable(),
+            Err(ConfigError::NewerToWrite { needs: 3, writes: WRITE_VERSION })
+        ));
         let odd = StoreConfig::new([7; 16], Some("a b".into())).print();
         assert!(matches!(StoreConfig::parse(odd.as_bytes()), Err(ConfigError::BadValue { .. })));
     }

@@ -118,6 +118,7 @@ impl Operation {
     }
 
     fn new(store: &Store) -> Result<Self, StoreError> {
+        store.config.check_writable()?;
         let clock = &store.context.clock;
         let random = clock.random();
         let mut tail = [0u8; 10];

@@ -368,7 +368,7 @@ impl StoreError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoStore { .. } => ErrorKind::NoStore,
-            Self::Config(ConfigError::Newer { .. }) => ErrorKind::Newer,
+            Self::Config(ConfigError::Newer { .. } | ConfigError::NewerToWrite { .. }) => ErrorKind::Newer,
             Self::Lock(LockError::Held { .. }) => ErrorKind::Locked,
             Self::Config(_) | Self::Record { .. } | Self::LogDamaged { .. } | Self::BlobMissing { .. } => {
                 ErrorKind::Damaged
