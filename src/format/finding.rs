@@ -82,6 +82,8 @@ codes! {
         "the manifest was edited after its migration";
     HistoryNotInLog = "E151", "a migration record of the manifest is not in the log",
         "the record was written by hand";
+    InvariantBroken = "E152", "a logged rewrite of the manifest breaks an invariant",
+        "strongroom rollback puts the revision before it back";
     BlobMissing = "E160", "a digest that the log names resolves to nothing",
         "put the objects/ folder back from a backup";
     BlobDamaged = "E161", "a stored blob is not its digest",

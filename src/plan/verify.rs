@@ -14,6 +14,8 @@ use crate::format::file_list::{FileEntry, FileType};
 use crate::format::finding::{Code, Finding};
 use crate::format::manifest::{Declared, Manifest};
 use crate::format::paths;
+use crate::schema::FileFact;
+use crate::schema::invariant;
 
 /// What lies at one path of a run's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -306,6 +308,28 @@ pub fn records_not_in_log<'r>(records: &'r [String], logged: &[Sha256]) -> Vec<&
     missing
 }
 
+/// Invariants 1 to 4 on one logged rewrite: what was enforced when it was made is held against the kept
+/// revisions again. What a migration may do beyond them, its pack said then.
+pub fn rewrite_rules(key: &RunKey, before: &[u8], after: &[u8], files: &[FileEntry]) -> Vec<Finding> {
+    let (Ok(old), Ok(new)) = (json::scan(before), json::scan(after)) else { return Vec::new() };
+    let facts: Vec<FileFact> = files
+        .iter()
+        .filter_map(|file| {
+            let blob = file.blob()?;
+            Some(FileFact { path: file.path.to_string(), sha256: blob.sha256, bytes: blob.bytes })
+        })
+        .collect();
+    let around = invariant::Files { before: &facts, after: &facts };
+    invariant::check(&old, &new, Some(around), &invariant::Allowed::NOTHING)
+        .into_iter()
+        .filter(|violation| violation.invariant.number() <= 4)
+        .map(|violation| {
+            let finding = Finding::of_run(Code::InvariantBroken, key).at(paths::MANIFEST);
+            finding.expected(format!("the invariant kept since {}", Sha256::of(before))).found(violation)
+        })
+        .collect()
+}
+
 /// The stages that the run builds on.
 fn chain_rules(facts: &RunFacts<'_>, manifest: &Manifest, findings: &mut Vec<Finding>) {
     let finding = |code| Finding::of_run(code, facts.key);
@@ -352,6 +376,19 @@ fn prior_output_hashes(facts: &RunFacts<'_>, manifest: &Manifest) -> HashMap<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rewrite_that_changes_an_id_or_a_digest_is_found_and_one_that_adds_is_not() {
+        let key = RunKey { job: "j".parse().unwrap(), run: "r".parse().unwrap() };
+        let before = br#"{"run_id":"r","job_id":"j","artifacts":{},"doctrine":{"sha256":"x"}}"#;
+        let text = std::str::from_utf8(before).unwrap();
+        let added = text.replace("\"artifacts\"", "\"added\":1,\"artifacts\"");
+        assert_eq!(rewrite_rules(&key, before, added.as_bytes(), &[]), []);
+        for (from, to) in [("\"r\"", "\"s\""), ("\"j\"", "\"k\""), ("\"x\"", "\"y\"")] {
+            let found = rewrite_rules(&key, before, text.replace(from, to).as_bytes(), &[]);
+            assert!(found.iter().all(|finding| finding.code == Code::InvariantBroken) && !found.is_empty());
+        }
+    }
 
     #[test]
     fn history_record_is_in_the_log_in_order_or_reported() {

@@ -77,8 +77,8 @@ struct LogFacts {
     states: HashMap<RunKey, RunState>,
     /// For runs with an unsettled change: the states that may be seen, oldest first.
     unsettled: HashMap<RunKey, Vec<Option<Sha256>>>,
-    /// For migrated runs: the revisions that their migrations started from, in order.
-    migrated: HashMap<RunKey, Vec<Sha256>>,
+    /// For migrated runs: the revisions before and after each migration, in order.
+    migrated: HashMap<RunKey, Vec<(Sha256, Sha256)>>,
     /// Blobs that the entries name, each with the first entry that does.
     named: BTreeMap<Sha256, u64>,
     findings: Vec<Finding>,
@@ -170,10 +170,10 @@ impl Store {
             }
             match replay.take(at, bytes) {
                 Ok(entry) => {
-                    if let (EntryKind::Migrated, Some(key), Some(before)) =
-                        (entry.kind, entry.run(), entry.before)
+                    if let (EntryKind::Migrated, Some(key), Some(before), Some(after)) =
+                        (entry.kind, entry.run(), entry.before, entry.after)
                     {
-                        facts.migrated.entry(key).or_default().push(before);
+                        facts.migrated.entry(key).or_default().push((before, after));
                     }
                     for blob in entry.blobs() {
                         facts.named.entry(blob).or_insert(at);
@@ -294,9 +294,16 @@ impl Store {
         let prior = |job: &str, run: &str| self.prior_files(log, job, run);
         let logged = Logged { manifests: &manifests, files: &files };
         let mut findings = facts::check(&self.disk, &dir, key, &folder, Some(&logged), &prior);
+        let rewrites = log.migrated.get(key).map_or(&[][..], Vec::as_slice);
         if let facts::ManifestBytes::Bytes(bytes) = &folder.manifest {
-            let logged = log.migrated.get(key).map_or(&[][..], Vec::as_slice);
-            schema_findings(key, bytes, pack, logged, &mut findings);
+            let logged: Vec<Sha256> = rewrites.iter().map(|(before, _)| *before).collect();
+            schema_findings(key, bytes, pack, &logged, &mut findings);
+        }
+        for (before, after) in rewrites {
+            // A revision that is gone is a finding of the objects.
+            if let (Ok(Some(old)), Ok(Some(new))) = (self.blobs.get(before), self.blobs.get(after)) {
+                findings.extend(crate::plan::verify::rewrite_rules(key, &old, &new, &files));
+            }
         }
         self.mark_known(state, &mut findings)?;
         checked.findings = findings;
