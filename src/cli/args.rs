@@ -144,6 +144,7 @@ commands! {
     Record = record, "record";
     Adopt = adopt, "adopt";
     List = list, "list";
+    Log = log, "log";
     Versions = versions, "versions";
     Migrate = migrate, "migrate";
     History = history, "history";
@@ -151,6 +152,7 @@ commands! {
     Diff = diff, "diff";
     Rollback = rollback, "rollback";
     Verify = verify, "verify";
+    Review = review, "review";
     Audit = audit, "audit";
     Restore = restore, "restore";
     Reindex = reindex, "reindex";
@@ -163,7 +165,12 @@ commands! {
 impl Command {
     /// Whether it changes the store's log, so that a new checkpoint is due afterwards.
     pub fn writes(&self) -> bool {
-        self.waits_for_a_batch() || matches!(self, Self::Restore(_))
+        let tells = match self {
+            Self::Verify(args) => args.records(),
+            Self::Restore(_) | Self::Review(_) => true,
+            _ => false,
+        };
+        tells || self.waits_for_a_batch()
     }
 
     /// Whether a first signal lets the batch at hand end. Every other command writes nothing that
