@@ -154,6 +154,7 @@ commands! {
     Verify = verify, "verify";
     Review = review, "review";
     Audit = audit, "audit";
+    Evidence = evidence, "evidence";
     Restore = restore, "restore";
     Reindex = reindex, "reindex";
     Query = query, "query";

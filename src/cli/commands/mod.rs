@@ -5,6 +5,7 @@ pub(super) mod audit;
 pub(super) mod completions;
 pub(super) mod demo;
 pub(super) mod diff;
+pub(super) mod evidence;
 pub(super) mod history;
 pub(super) mod init;
 pub(super) mod list;
