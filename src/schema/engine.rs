@@ -258,8 +258,8 @@ impl Work<'_> {
         let source = json::scan(&source_bytes)?;
         let after = json::scan(&bytes)?;
         let mut declared = migration.declared();
-        declared.extend(self.pack.version_at.as_ref().map(PointerPattern::from));
-        let label = self.pack.version_at.as_ref();
+        let label = self.pack.label_place(&migration.to);
+        declared.extend(label.map(PointerPattern::from));
         let allowed = Allowed {
             declared: &declared,
             moved: &log.moved,
@@ -320,7 +320,7 @@ impl Work<'_> {
             }
             let last = next == migration.steps.len();
             if last
-                && let Some(at) = &self.pack.version_at
+                && let Some(at) = self.pack.label_place(&migration.to)
                 && let Some(change) = label(&doc, &mut edits, at, to)
             {
                 log.changes.push(change);

@@ -9,9 +9,10 @@
 //!
 //! | table | keys |
 //! |---|---|
-//! | `[pack]` | `name`, `version`, `head`, `order` (`"graph"` or `"semver"`), `version_at` (a pointer; without it shapes are told by `when` alone), `unlabelled` (`"null"`, `"empty"`: labels that count as none), `summary` |
-//! | `[[shape]]` | `version`, `schema` (a file of the pack), `variant` (where a version has several shapes), `when` |
+//! | `[pack]` | `name`, `version`, `head` (a version, or `version/variant`), `order` (`"graph"` or `"semver"`), `version_at` (a pointer; without it shapes are told by `when` alone), `unlabelled` (`"null"`, `"empty"`: labels that count as none), `summary` |
+//! | `[[shape]]` | `version`, `schema` (a file of the pack), `variant` (where a version has several shapes), `unlabelled = true` (its documents carry no label and never get one), `when` |
 //! | `[[legacy]]` | `rule` (its name), `version`, `when`: tells the version of a document without a label |
+//! | `[[foreign]]` | `kind` (in words), `when`: tells a document of another kind, which is passed through |
 //! | `[fields]` | `frozen`, `measured`: lists of paths |
 //! | `[history]` | `at`: the array that gets a record for each rewrite |
 //! | `[[fact]]` | `name`, `must_be = "id"`, and one of `file` + `format` + `pointer`; `member` + `pattern` (`"jobs/<id>/brief.yaml"`); `files` (a folder) |
@@ -47,6 +48,7 @@ pub mod diff;
 mod engine;
 mod error;
 mod fact;
+mod foreign;
 mod graph;
 pub mod history;
 pub mod invariant;
@@ -54,6 +56,7 @@ mod pack;
 mod reader;
 mod shape;
 mod step;
+mod undescribed;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 use super::condition::Condition;
 use super::error::{PackError, PackErrorKind};
 use super::fact::{FactSource, FactSpec};
+use super::foreign::Foreign;
 use super::graph::Graph;
 use super::invariant::IDENTITY;
 use super::reader::{Placed, Source, Table};
@@ -30,6 +31,7 @@ pub struct Pack {
     pub(super) schemas: Vec<Schema>,
     pub(super) shapes: Vec<Shape>,
     pub(super) legacy: Vec<LegacyRule>,
+    pub(super) foreign: Vec<Foreign>,
     pub(super) frozen: Vec<PointerPattern>,
     pub(super) measured: Vec<PointerPattern>,
     pub(super) history_at: Option<Pointer>,
@@ -139,7 +141,7 @@ impl Pack {
             let known = shapes.iter().map(Shape::name).collect();
             Err(root.source.error(name.at, PackErrorKind::UnknownShape { name: name.value.clone(), known }))
         };
-        known(&head, true)?;
+        known(&head, false)?;
 
         let mut legacy = Vec::new();
         for table in root.tables("legacy")? {
@@ -180,6 +182,7 @@ impl Pack {
             schemas,
             shapes: Vec::new(),
             legacy,
+            foreign: Foreign::read_all(root)?,
             frozen,
             measured,
             history_at,
@@ -257,8 +260,10 @@ impl Pack {
             "shapes": self.shapes.iter().map(|shape| json!({
                 "name": shape.name(),
                 "schema": self.schemas[shape.schema].compact,
+                "labelled": shape.labelled,
                 "when": conditions(&shape.when),
             })).collect::<Vec<_>>(),
+            "foreign": self.foreign.iter().map(Foreign::compiled).collect::<Vec<_>>(),
             "legacy": self.legacy.iter().map(|rule| json!({
                 "rule": rule.rule,
                 "version": rule.version,
