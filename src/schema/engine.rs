@@ -8,6 +8,7 @@
 use super::apply::{self, Log, StepProblem};
 use super::detect::Detection;
 use super::diff::differences;
+use super::end::Way;
 use super::fact::Facts;
 use super::graph::NoRoute;
 use super::history::{self, HistoryError, Record};
@@ -15,6 +16,7 @@ use super::invariant::{self, Allowed, Files, Violation};
 use super::pack::{Migration, Pack};
 use crate::base::clock::Moment;
 use crate::base::digest::Sha256;
+use crate::base::escape::Escaped;
 use crate::base::json::{
     self, Doc, EditError, Edits, Json, JsonError, Place, Pointer, PointerPattern, outside_is_equal, quote,
 };
@@ -75,6 +77,14 @@ pub enum Refusal {
     /// There is no declared way to the target.
     #[error(transparent)]
     NoRoute(#[from] NoRoute),
+    /// It is where no way leads on, and the pack says why.
+    #[error("{shape} goes no further: {}", Escaped(reason))]
+    Stuck {
+        /// Its shape.
+        shape: String,
+        /// The pack's reason.
+        reason: String,
+    },
     /// A step cannot be done.
     #[error("migration {migration}, step {step}: {problem}")]
     Step {
@@ -165,7 +175,7 @@ impl Pack {
             Some(variant) => format!("{version}/{variant}"),
             None => version.clone(),
         };
-        let route = self.route_numbers(&shape, target)?;
+        let route = self.route_for(&shape, target)?;
         if route.is_empty() && rule.is_none() {
             return Ok(Outcome::Current { version });
         }
@@ -216,8 +226,21 @@ impl Pack {
         }))
     }
 
+    /// The migrations to do. To the head means: to the end of its own line for a document that
+    /// has one.
+    fn route_for(&self, shape: &str, target: &str) -> Result<Vec<usize>, Refusal> {
+        if target != self.head {
+            return Ok(self.route_numbers(shape, target)?);
+        }
+        match self.way(shape) {
+            Way::Head(route) | Way::End(_, route) => Ok(route),
+            Way::Stuck(end) => Err(Refusal::Stuck { shape: shape.to_owned(), reason: end.reason.clone() }),
+            Way::Nowhere => Ok(self.route_numbers(shape, target)?),
+        }
+    }
+
     /// The version of a shape named by version alone or with its variant.
-    fn version_of<'n>(&'n self, name: &'n str) -> &'n str {
+    pub(super) fn version_of<'n>(&'n self, name: &'n str) -> &'n str {
         self.shapes.iter().find(|shape| shape.name() == name).map_or(name, |shape| &shape.version)
     }
 }

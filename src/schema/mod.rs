@@ -14,6 +14,7 @@
 //! | `[[legacy]]` | `rule` (its name), `version`, `when`: tells the version of a document without a label |
 //! | `[fields]` | `frozen`, `measured`: lists of paths |
 //! | `[history]` | `at`: the array that gets a record for each rewrite |
+//! | `[[end]]` | `version` (or `version/variant`), `reason`, `stuck`: a shape from which no way leads to the head, on purpose. Documents told no version go to the head, else to the nearest end that is not stuck, and are current there; at a stuck one they are refused with the reason |
 //! | `[[fact]]` | `name`, `must_be = "id"`, and one of `file` + `format` + `pointer`; `member` + `pattern` (`"jobs/<id>/brief.yaml"`); `files` (a folder) |
 //! | `[[migration]]` | `from`, `to` (a version, or `version/variant`), `summary`, `[[migration.step]]` |
 //!
@@ -44,6 +45,7 @@ mod condition;
 mod derive;
 mod detect;
 pub mod diff;
+mod end;
 mod engine;
 mod error;
 mod fact;
@@ -61,6 +63,7 @@ mod tests;
 pub use apply::StepProblem;
 pub use builtin::{builtin_names, pack_files};
 pub use detect::Detection;
+pub use end::{Destination, End};
 pub use engine::{Outcome, Refusal, Rewrite, Stamp};
 pub use error::{PackError, PackErrorKind};
 pub use fact::{FactFormat, FactSource, FactSpec, Facts, FileFact};
