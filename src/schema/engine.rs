@@ -57,6 +57,9 @@ pub struct Rewrite {
     pub changes: Vec<String>,
     /// The places that differ.
     pub touched: Vec<Pointer>,
+    /// Values that were removed and are to be kept in the record of the migration: the place that
+    /// each had when it was removed, and its exact JSON text. Whoever writes the document keeps them.
+    pub preserved: Vec<(Pointer, String)>,
     /// The digest of the text before.
     pub before: Sha256,
     /// The digest of the text after.
@@ -138,6 +141,7 @@ struct Work<'p> {
     facts: &'p Facts,
     bytes: Vec<u8>,
     changes: Vec<String>,
+    preserved: Vec<(Pointer, String)>,
 }
 
 impl Pack {
@@ -180,7 +184,8 @@ impl Pack {
             return Ok(Outcome::Current { version });
         }
 
-        let mut work = Work { pack: self, facts, bytes: text.to_vec(), changes: Vec::new() };
+        let mut work =
+            Work { pack: self, facts, bytes: text.to_vec(), changes: Vec::new(), preserved: Vec::new() };
         // The label goes in first, so that every route from here gives the same text.
         if let Some(rule) = &rule {
             work.add_label(&version, rule)?;
@@ -212,7 +217,7 @@ impl Pack {
             differences(&doc, &after).into_iter().map(|difference| difference.at).collect()
         };
         let after = Sha256::of(&work.bytes);
-        let Work { bytes, changes, .. } = work;
+        let Work { bytes, changes, preserved, .. } = work;
         Ok(Outcome::Rewrite(Rewrite {
             bytes,
             from: version,
@@ -220,6 +225,7 @@ impl Pack {
             path,
             changes,
             touched,
+            preserved,
             before,
             after,
             checksum_after,
@@ -308,6 +314,7 @@ impl Work<'_> {
         }
         self.bytes = bytes;
         self.changes.append(&mut log.changes);
+        self.preserved.append(&mut log.preserved);
         Ok(to.to_owned())
     }
 

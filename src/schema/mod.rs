@@ -27,7 +27,7 @@
 //! | `default` | value, `after`, `also_null` | writes only where nothing is |
 //! | `rename` | `to` (a name) | keeps place and text |
 //! | `move`, `copy` | `to` (a path) | to an object that is there |
-//! | `preserve` | `to` (a path) | like `move`, making the objects above |
+//! | `preserve` | `to` (a path), or `record = true` | like `move`, making the objects above; or the value leaves the document for the store's record of the migration, with its exact text |
 //! | `remove` | `reason` | with its comma |
 //! | `map` | `table`, `otherwise` (`"fail"`, `"keep"`), or `otherwise_value`, `otherwise_json` | by the text of a string |
 //! | `cast` | `to` (a type) | only without loss |
