@@ -254,7 +254,7 @@ impl Store {
                     staged,
                     route: Some(route),
                 };
-                changes.push(Change { key: key.clone(), what });
+                changes.push(Change::run(key.clone(), what));
                 changed.push(rows.len());
             }
             rows.push(dry(key, plan));

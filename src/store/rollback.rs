@@ -87,7 +87,7 @@ impl Store {
                 let left = match decision {
                     Decision::To { before, after } => match self.rewrite(key, before, after, &mut stage) {
                         Ok(what) => {
-                            changes.push(Change { key: key.clone(), what });
+                            changes.push(Change::run(key.clone(), what));
                             continue;
                         }
                         Err(StoreError::BlobMissing { digest, .. }) => {
@@ -113,8 +113,10 @@ impl Store {
             }
             let planned: Vec<(RunKey, Sha256, Sha256)> = changes
                 .iter()
-                .filter_map(|change| match &change.what {
-                    What::Rewrite { before, after, .. } => Some((change.key.clone(), *before, *after)),
+                .filter_map(|change| match change {
+                    Change::Run { key, what: What::Rewrite { before, after, .. } } => {
+                        Some((key.clone(), *before, *after))
+                    }
                     _ => None,
                 })
                 .collect();
