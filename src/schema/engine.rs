@@ -14,6 +14,7 @@ use super::graph::NoRoute;
 use super::history::{self, HistoryError, Record};
 use super::invariant::{self, Allowed, Files, Violation};
 use super::pack::{Migration, Pack};
+use crate::base::canonical;
 use crate::base::clock::Moment;
 use crate::base::digest::Sha256;
 use crate::base::escape::Escaped;
@@ -66,6 +67,20 @@ pub struct Rewrite {
     pub after: Sha256,
     /// The checksum in the new history record, where one was written.
     pub checksum_after: Option<Sha256>,
+}
+
+impl Rewrite {
+    /// The bytes of the record of the values that left the document, in canonical JSON; `None` when
+    /// there are none. `store-layout.md`, "Audit entries".
+    pub fn preserved_record(&self) -> Option<Vec<u8>> {
+        if self.preserved.is_empty() {
+            return None;
+        }
+        let one = |(at, text): &(Pointer, String)| serde_json::json!({"at": at, "text": text});
+        let values: Vec<_> = self.preserved.iter().map(one).collect();
+        let record = serde_json::json!({"v": 1, "what": "preserved-values", "values": values});
+        Some(canonical::rfc8785(&record).expect("places and texts are canonical"))
+    }
 }
 
 /// Why a document is not migrated.

@@ -253,6 +253,8 @@ fn preserve_in_the_record_takes_the_exact_text_out_of_the_document() {
     let kept: Vec<_> = rewrite.preserved.iter().map(|(at, text)| format!("{at} {text}")).collect();
     assert_eq!(kept, ["/r/0/t 1E-8", r#"/r/2/t "\/\u00e9""#]);
     assert_eq!(rewrite.changes[0], "preserved /r/0/t in the record of the migration");
+    let record = String::from_utf8(rewrite.preserved_record().expect("there are values")).expect("UTF-8");
+    assert!(record.starts_with(r#"{"v":1,"values":[{"at":"/r/0/t","text":"1E-8"},"#), "{record}");
     for bad in ["to = \"/b\"\nrecord = true", "record = false", ""] {
         let step = format!("[[migration.step]]\nop = \"preserve\"\npath = \"/a\"\n{bad}");
         let bad = two_versions("", &step).map_err(|error| error.kind);
