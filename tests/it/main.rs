@@ -6,6 +6,8 @@
 mod audit;
 mod backend_process;
 #[cfg(feature = "cli")]
+mod bad_stores;
+#[cfg(feature = "cli")]
 mod cli_audit;
 #[cfg(feature = "cli")]
 mod cli_day;
