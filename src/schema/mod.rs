@@ -16,6 +16,7 @@
 //! | `[fields]` | `frozen`, `measured`: lists of paths |
 //! | `[history]` | `at`: the array that gets a record for each rewrite |
 //! | `[[end]]` | `version` (or `version/variant`), `reason`, `stuck`: a shape from which no way leads to the head, on purpose. Documents told no version go to the head, else to the nearest end that is not stuck, and are current there; at a stuck one they are refused with the reason |
+//! | `[carrier.sqlite]` | `table`, `key` (the column that names a row), `[[carrier.sqlite.column]]` with `name`, `declaration`: columns to add where they are missing |
 //! | `[[fact]]` | `name`, `must_be = "id"`, and one of `file` + `format` + `pointer`; `member` + `pattern` (`"jobs/<id>/brief.yaml"`); `files` (a folder) |
 //! | `[[migration]]` | `from`, `to` (a version, or `version/variant`), `summary`, `[[migration.step]]` |
 //!
@@ -42,6 +43,7 @@
 
 mod apply;
 mod builtin;
+mod carried;
 mod condition;
 mod derive;
 mod detect;
@@ -65,6 +67,7 @@ mod tests;
 
 pub use apply::StepProblem;
 pub use builtin::{builtin_names, pack_files};
+pub use carried::{AddedColumn, CarrierKind, SqliteCarrier};
 pub use detect::Detection;
 pub use end::{Destination, End};
 pub use engine::{Outcome, Refusal, Rewrite, Stamp};

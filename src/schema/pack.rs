@@ -39,6 +39,7 @@ pub struct Pack {
     pub(super) facts: Vec<FactSpec>,
     pub(super) migrations: Vec<Migration>,
     pub(super) graph: Graph,
+    pub(super) sqlite: Option<super::carried::SqliteCarrier>,
     pub(super) ends: Vec<End>,
     pub(super) digest: Sha256,
 }
@@ -191,6 +192,7 @@ impl Pack {
             facts,
             migrations: Vec::new(),
             graph: Graph::default(),
+            sqlite: super::carried::read(root)?,
             ends: Vec::new(),
             digest: Sha256::of(b""),
         };
@@ -291,6 +293,7 @@ impl Pack {
                 compiled[key] = Value::Array(list);
             }
         };
+        add("sqlite", self.sqlite.iter().map(super::carried::SqliteCarrier::compiled).collect());
         add("ends", self.ends.iter().map(|e| json!([e.version, e.reason, e.stuck])).collect());
         compiled
     }
