@@ -147,6 +147,16 @@ impl Pack {
         numbers.iter().map(one).collect()
     }
 
+    /// All migrations, in the pack's order.
+    pub fn migrations(&self) -> impl ExactSizeIterator<Item = MigrationRef<'_>> {
+        self.migrations.iter().map(|migration| MigrationRef {
+            from: &migration.from,
+            to: &migration.to,
+            summary: &migration.summary,
+            digest: migration.digest,
+        })
+    }
+
     pub(super) fn route_numbers(&self, from: &str, to: &str) -> Result<Vec<usize>, NoRoute> {
         for name in [from, to] {
             if !self.shapes.iter().any(|shape| shape.version == name || shape.name() == name) {

@@ -6,6 +6,8 @@
 mod audit;
 mod backend_process;
 #[cfg(feature = "cli")]
+mod bad_stores;
+#[cfg(feature = "cli")]
 mod cli_audit;
 #[cfg(feature = "cli")]
 mod cli_day;
@@ -13,6 +15,8 @@ mod cli_day;
 mod cli_exit;
 #[cfg(feature = "cli")]
 mod cli_hostile;
+#[cfg(feature = "cli")]
+mod cli_pack;
 #[cfg(feature = "cli")]
 mod cli_process;
 #[cfg(feature = "cli")]
