@@ -148,6 +148,14 @@ impl Row {
         self.cells.get(at)
     }
 
+    /// The row that its own JSON text says.
+    pub fn of_json(text: &str) -> Option<Self> {
+        let doc = json::scan(text.as_bytes()).ok()?;
+        let columns: Arc<[String]> = doc.root().members().map(|m| m.key().into_owned()).collect();
+        let cells = doc.root().members().map(|member| Cell::of_json(&member.value()));
+        Some(Self { columns, cells: cells.collect::<Option<_>>()? })
+    }
+
     /// The row that a document means: each member a column and each of the first `present` columns a
     /// member. Columns that come later and have no member are `None`.
     pub fn cells_of(

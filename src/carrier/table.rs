@@ -51,6 +51,9 @@ pub enum TableError {
     /// A row came out other than planned.
     #[error("row {0} would not become what the migration says, so nothing was changed")]
     Differs(String),
+    /// Rows that came in since hold values in a column that was to go.
+    #[error("the column {0:?} holds values that came in since, so it cannot be taken away")]
+    ColumnUsed(String),
     /// The document is no row.
     #[error("row {key}: {source}")]
     Row {
@@ -180,6 +183,22 @@ impl Snapshot {
         self.carrier.columns.iter().filter(|column| !there(&column.name)).cloned().collect()
     }
 
+    /// Whether all rows but some hold a column's default, so that the column can go with these.
+    pub fn can_drop(&self, column: &str, but: &HashSet<String>) -> Result<bool> {
+        let default = self.default(column)?;
+        let plain = |row: &&Row| row.cell(column).is_none_or(|cell| *cell == default);
+        Ok(self.rows.iter().filter(|row| !but.contains(&self.key(row))).all(|row| plain(&row)))
+    }
+
+    /// What a column holds where nothing else was said.
+    pub fn default(&self, column: &str) -> Result<Cell> {
+        let default = default_of(&self.db, &self.carrier, column)?;
+        let query = format!("SELECT ({default})");
+        self.db
+            .query_row(&query, [], |row| Ok(Cell::from(row.get_ref(0)?)))
+            .map_err(sql("read a default"))
+    }
+
     /// Makes a backup of the whole database as it was when the table was read.
     pub fn backup(&self, to: &Path) -> Result<()> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
@@ -267,12 +286,19 @@ pub struct RowChange {
     pub after: Row,
 }
 
+impl RowChange {
+    /// The digest of the row's document afterwards.
+    pub fn after_digest(&self) -> Sha256 {
+        Sha256::of(self.after.to_json().as_bytes())
+    }
+}
+
 /// What one transaction does to a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableChange {
     /// Columns to add.
     pub add: Vec<AddedColumn>,
-    /// Columns to take away again, once no row holds more than their default in them.
+    /// Columns to take away again.
     pub drop: Vec<AddedColumn>,
     /// Rows to change.
     pub rows: Vec<RowChange>,
@@ -308,9 +334,8 @@ impl Writer {
         &self.path
     }
 
-    /// Makes a change, all of it or nothing. The columns that were to be taken away and could not be
-    /// are the answer.
-    pub fn change(&mut self, change: &TableChange) -> Result<Vec<String>> {
+    /// Makes a change, all of it or nothing.
+    pub fn change(&mut self, change: &TableChange) -> Result<()> {
         let carrier = self.carrier.clone();
         let (table, begin) = (quoted(&carrier.table), sql("begin"));
         let transaction =
@@ -335,18 +360,16 @@ impl Writer {
         for row in &change.rows {
             update(&transaction, &carrier, row)?;
         }
-        let mut kept = Vec::new();
         for column in &change.drop {
             reset(&transaction, &carrier, &column.name, &change.rows)?;
-            if !drop_column(&transaction, &carrier, &column.name)? {
-                kept.push(column.name.clone());
-            }
+            drop_column(&transaction, &carrier, &column.name)?;
         }
         for row in &change.rows {
-            check(&transaction, &carrier, row, &kept)?;
+            if digest_of(&transaction, &carrier, &row.key)? != Some(row.after_digest()) {
+                return Err(TableError::Differs(row.key.to_json()));
+            }
         }
-        transaction.commit().map_err(sql("commit"))?;
-        Ok(kept)
+        transaction.commit().map_err(sql("commit"))
     }
 
     /// The digest of a row's document now; `None` if there is no such row.
@@ -434,24 +457,16 @@ fn reset(db: &Connection, carrier: &SqliteCarrier, name: &str, rows: &[RowChange
     Ok(())
 }
 
-/// Takes a column away unless some row holds more than its default in it, or something else of the
-/// schema needs it.
-fn drop_column(db: &Connection, carrier: &SqliteCarrier, name: &str) -> Result<bool> {
+/// Takes a column away, unless some row holds more than its default in it.
+fn drop_column(db: &Connection, carrier: &SqliteCarrier, name: &str) -> Result<()> {
     let (table, column) = (quoted(&carrier.table), quoted(name));
     let default = default_of(db, carrier, name)?;
     let used = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} IS NOT ({default}))");
     let used: bool = db.query_row(&used, [], |row| row.get(0)).map_err(sql("read the rows"))?;
-    Ok(!used && db.execute(&format!("ALTER TABLE {table} DROP COLUMN {column}"), []).is_ok())
-}
-
-/// Holds a row against what it was to become; columns that stayed hold their default.
-fn check(db: &Connection, carrier: &SqliteCarrier, change: &RowChange, kept: &[String]) -> Result<()> {
-    let key = || change.key.to_json();
-    let row = read_row(db, carrier, &change.key)?.ok_or_else(|| TableError::Changed(key()))?;
-    let is_kept = |name: &String| kept.contains(name);
-    let seen = row.columns.iter().zip(&row.cells).filter(|(name, _)| !is_kept(name));
-    let wanted = change.after.columns.iter().zip(&change.after.cells).filter(|(name, _)| !is_kept(name));
-    let same = seen.map(|(name, cell)| (name, cell.to_json()));
-    let same = same.eq(wanted.map(|(name, cell)| (name, cell.to_json())));
-    if same { Ok(()) } else { Err(TableError::Differs(key())) }
+    if used {
+        return Err(TableError::ColumnUsed(name.to_owned()));
+    }
+    db.execute(&format!("ALTER TABLE {table} DROP COLUMN {column}"), [])
+        .map(|_| ())
+        .map_err(sql("take a column away"))
 }

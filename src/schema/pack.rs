@@ -14,7 +14,7 @@ use super::graph::Graph;
 use super::invariant::IDENTITY;
 use super::reader::{Placed, Source, Table};
 use super::shape::{Schema, Shape, read_shapes};
-use super::step::Step;
+use super::step::{Around, Step};
 use crate::base::canonical;
 use crate::base::digest::Sha256;
 use crate::base::json::{Pointer, PointerPattern};
@@ -221,11 +221,9 @@ impl Pack {
     fn read_migration(&self, table: &Table<'_, '_>, from: String, to: String) -> Result<Migration> {
         let summary = table.text("summary")?.map(|text| text.value).unwrap_or_default();
         let mut steps = Vec::new();
-        for table in table.tables("step")? {
-            let step = Step::read(&table, &self.facts)?;
-            self.check_step(&table, &step)?;
-            steps.push(step);
-        }
+        let around = Around { number: 0, path: PointerPattern::root(), when: Vec::new() };
+        let check = |table: &Table<'_, '_>, step: &Step| self.check_step(table, step);
+        around.read_steps(&table.tables("step")?, &self.facts, &check, &mut steps)?;
         let compiled = json!({
             "from": from,
             "to": to,
@@ -243,7 +241,10 @@ impl Pack {
             }
         }
         if let Some(path) = step.invents()
-            && let Some(measured) = self.measured.iter().find(|measured| measured.touches(path))
+            && let Some(measured) = self.measured.iter().find(|measured| {
+                // An empty object says nothing about the members that it may have.
+                measured.touches(path) && !(step.writes_empty_object() && measured.is_below(path))
+            })
         {
             let kind = PackErrorKind::Measured { path: path.to_string(), measured: measured.to_string() };
             return Err(table.error(kind));
