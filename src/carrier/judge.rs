@@ -58,13 +58,18 @@ fn left(detection: &Detection) -> Verdict {
     }
 }
 
-/// Decides whether a document is what it says, and of a version if one is given. Nothing is rewritten.
-pub fn looks_at(pack: &Pack, doc: &Doc<'_>, version: Option<&str>) -> Verdict {
+/// Decides whether a document is what it says, and of a version if one is given; with the name of its
+/// shape where that is known. Nothing is rewritten.
+pub fn looks_at(pack: &Pack, doc: &Doc<'_>, version: Option<&str>) -> (Verdict, Option<String>) {
     let detection = pack.detect(doc);
-    let Some((found, _)) = shape_of(&detection) else { return left(&detection) };
-    match version {
-        Some(version) if version != found => Verdict::Refused(format!("it is of version {found}")),
-        _ => Verdict::Current,
+    match shape_of(&detection) {
+        None => (left(&detection), None),
+        Some((found, shape)) => match version {
+            Some(wanted) if wanted != found => {
+                (Verdict::Refused(format!("it is of version {found}, not {wanted}")), Some(shape))
+            }
+            _ => (Verdict::Current, Some(shape)),
+        },
     }
 }
 
@@ -84,7 +89,7 @@ pub fn shape_of(detection: &Detection) -> Option<(&str, String)> {
 #[cfg(test)]
 fn look(pack: &Pack, text: &[u8], version: Option<&str>) -> Verdict {
     match crate::base::json::scan(text) {
-        Ok(doc) => looks_at(pack, &doc, version),
+        Ok(doc) => looks_at(pack, &doc, version).0,
         Err(error) => Verdict::Unreadable(error.to_string()),
     }
 }

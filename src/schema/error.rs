@@ -146,6 +146,18 @@ pub enum PackErrorKind {
         /// Whose place it is.
         owner: &'static str,
     },
+    /// One member has two formulas in one version.
+    #[error("{path:?} has two formulas in {version:?}: {one:?} and {other:?}")]
+    Formulas {
+        /// The member.
+        path: String,
+        /// The version or shape.
+        version: String,
+        /// One formula.
+        one: String,
+        /// The other.
+        other: String,
+    },
     /// A shape is called an end, and is not one.
     #[error("{name:?} is no end: migrations lead from it to the head {head:?}")]
     NoEnd {

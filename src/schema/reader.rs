@@ -35,16 +35,17 @@ impl Source<'_> {
             .unwrap_or("");
         let mut at = open.len();
         let mut value = 0;
-        while value < offset {
-            let Some(c) = raw[at..].chars().next() else { break };
-            if c == '\\' && open.starts_with('"') {
-                let (used, gives) = escape(&raw[at..]);
-                at += used;
-                value += gives;
-            } else {
-                at += c.len_utf8();
-                value += c.len_utf8();
+        while let Some(c) = raw[at..].chars().next() {
+            let (used, gives) = match c {
+                '\\' if open.starts_with('"') => escape(&raw[at..]),
+                c => (c.len_utf8(), c.len_utf8()),
+            };
+            // What gives nothing stands before the byte that is looked for.
+            if value >= offset && gives > 0 {
+                break;
             }
+            at += used;
+            value += gives;
         }
         string_at + at
     }

@@ -307,14 +307,20 @@ fn compute_sees_the_steps_before_it_and_the_document_around_it() {
     gives(&element, r#""add":2,"r":[1,"x",1.5]"#, r#""add":2,"r":[2.0,"x",3.0]"#);
     let lines = "op = \"compute\"\npath = \"/e/list\"\nformula = \"lines\"\nexpression = \"lines(freeze)\"\n\
         arithmetic = \"ieee754\"\ninvalid = \"fail\"";
-    gives(lines, r#""e":{"freeze":"a==1\nb==2\n"}"#, r#""e":{"freeze":"a==1\nb==2\n","list":["a==1","b==2"]}"#);
+    gives(
+        lines,
+        r#""e":{"freeze":"a==1\nb==2\n"}"#,
+        r#""e":{"freeze":"a==1\nb==2\n","list":["a==1","b==2"]}"#,
+    );
 }
 
 #[test]
 fn compute_errors_point_into_the_expression() {
     let load = |line: &str| {
-        let step = format!("[[migration.step]]\nop = \"compute\"\npath = \"/a\"\nformula = \"f\"\n\
-            arithmetic = \"ieee754\"\ninvalid = \"null\"\n{line}");
+        let step = format!(
+            "[[migration.step]]\nop = \"compute\"\npath = \"/a\"\nformula = \"f\"\n\
+            arithmetic = \"ieee754\"\ninvalid = \"null\"\n{line}"
+        );
         two_versions("", &step).map(|_| ()).expect_err("refused")
     };
     for (line, at) in [
@@ -373,9 +379,8 @@ fn for_each_does_its_steps_at_every_child() {
 
 #[test]
 fn entries_turns_an_object_into_a_list_and_back() {
-    let step = |to: &str| {
-        format!("op = \"entries\"\npath = \"/a\"\nto = \"{to}\"\nkey = \"name\"\nvalue = \"n\"")
-    };
+    let step =
+        |to: &str| format!("op = \"entries\"\npath = \"/a\"\nto = \"{to}\"\nkey = \"name\"\nvalue = \"n\"");
     let (object, list) =
         (r#""a":{"x/y":1E-8,"é":"\/"}"#, r#""a":[{"name":"x/y","n":1E-8},{"name":"é","n":"\/"}]"#);
     assert_eq!(gives(&step("list"), object, list), ["turned /a into a list of its entries"]);
