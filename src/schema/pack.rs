@@ -41,6 +41,7 @@ pub struct Pack {
     pub(super) facts: Vec<FactSpec>,
     pub(super) migrations: Vec<Migration>,
     pub(super) graph: Graph,
+    pub(super) sqlite: Option<super::carried::SqliteCarrier>,
     pub(super) ends: Vec<End>,
     pub(super) derived: Vec<Derived>,
     pub(super) deprecated: Vec<Deprecated>,
@@ -195,6 +196,7 @@ impl Pack {
             facts,
             migrations: Vec::new(),
             graph: Graph::default(),
+            sqlite: super::carried::read(root)?,
             ends: Vec::new(),
             derived: read_derived(root)?,
             deprecated: read_deprecated(root)?,
@@ -305,6 +307,7 @@ impl Pack {
                 compiled[key] = Value::Array(list);
             }
         };
+        add("sqlite", self.sqlite.iter().map(super::carried::SqliteCarrier::compiled).collect());
         add("ends", self.ends.iter().map(|e| json!([e.version, e.reason, e.stuck])).collect());
         let names = |list: &[Placed<String>]| list.iter().map(|name| name.value.clone()).collect::<Vec<_>>();
         let derived = |d: &Derived| json!([d.path.to_string(), d.formula, names(&d.versions)]);
