@@ -155,6 +155,7 @@ commands! {
     Review = review, "review";
     Audit = audit, "audit";
     Evidence = evidence, "evidence";
+    Pack = pack, "pack";
     Restore = restore, "restore";
     Reindex = reindex, "reindex";
     Query = query, "query";
@@ -169,6 +170,7 @@ impl Command {
         let tells = match self {
             Self::Verify(args) => args.records(),
             Self::Restore(_) | Self::Review(_) => true,
+            Self::Pack(args) => args.writes(),
             _ => false,
         };
         tells || self.waits_for_a_batch()

@@ -86,6 +86,8 @@ pub(super) enum What {
         staged: String,
         /// The migration that did it.
         route: Option<Route>,
+        /// Values that left the manifest for the record of the migration.
+        preserved: Option<Sha256>,
     },
     /// Nothing changes; the log tells of it.
     Tell {
@@ -268,13 +270,14 @@ impl Operation {
                 entry.exceptions = *exceptions;
             }
             (_, None) => return Ok(Err(Conflict::Unknown(key.clone()))),
-            (What::Rewrite { before, after, route, .. }, Some(state)) => {
+            (What::Rewrite { before, after, route, preserved, .. }, Some(state)) => {
                 if state.manifest != *before {
                     let (run, planned, found) = (key.clone(), *before, state.manifest);
                     return Ok(Err(Conflict::Changed { run, planned, found }));
                 }
                 continue_run(&mut entry, &state);
                 entry.after = Some(*after);
+                entry.detail = *preserved;
                 if let Some(route) = route {
                     entry.from = route.path.first().cloned();
                     entry.to = route.path.last().cloned();

@@ -159,6 +159,13 @@ impl Store {
             return Err(StoreError::BadRun { run: key.to_string(), why: broken.to_string() });
         }
         let (staged, _) = stage.revision(&bytes)?;
-        Ok(What::Rewrite { kind: EntryKind::RolledBack, before: *before, after: *after, staged, route: None })
+        Ok(What::Rewrite {
+            kind: EntryKind::RolledBack,
+            before: *before,
+            after: *after,
+            staged,
+            route: None,
+            preserved: None,
+        })
     }
 }

@@ -6,6 +6,8 @@
 mod audit;
 mod backend_process;
 #[cfg(feature = "cli")]
+mod bad_stores;
+#[cfg(feature = "cli")]
 mod cli_audit;
 #[cfg(feature = "cli")]
 mod cli_day;
@@ -15,6 +17,8 @@ mod cli_exit;
 mod cli_hostile;
 #[cfg(feature = "cli")]
 mod cli_log;
+#[cfg(feature = "cli")]
+mod cli_pack;
 #[cfg(feature = "cli")]
 mod cli_process;
 #[cfg(feature = "cli")]
@@ -29,6 +33,7 @@ mod many;
 mod merkle;
 mod model;
 mod oracles;
+mod packs_real;
 mod real_runs;
 mod sigilzero;
 mod source;
