@@ -155,6 +155,7 @@ commands! {
     Review = review, "review";
     Audit = audit, "audit";
     Evidence = evidence, "evidence";
+    CheckEvidence = check_evidence, "check-evidence";
     Pack = pack, "pack";
     Restore = restore, "restore";
     Reindex = reindex, "reindex";

@@ -108,6 +108,26 @@ codes! {
     PackChanged = "E180", "a file of an installed pack is missing or not as installed",
         "strongroom pack install puts it back; migrations read the pack from the objects";
     PackStray = "E181", "something under packs/ that no installed pack has", "move it out of the store";
+    BagForm = "E190", "the bundle is not a whole BagIt bag",
+        "ask for the bundle anew; what is missing or unreadable here proves nothing";
+    BagFile = "E191", "a file of the bundle is missing, or not what the bag's manifest says",
+        "the file was changed, lost or cut on the way; ask for the bundle anew";
+    BagExtra = "E192", "the bundle has something that nothing in it names",
+        "it was put there afterwards, or hides something; look at it apart from the bundle";
+    BundleCheckpoint = "E193", "the bundle's checkpoint is not signed by the key that was expected",
+        "compare the key with where it was pinned; without a good checkpoint no entry is proved";
+    NotProved = "E194", "an entry of the bundle is not proved to be in the log of its checkpoint",
+        "the entry, its place or its proof was changed or is missing";
+    RunNotWhole = "E195", "a run's entries in the bundle are not the whole row from the first on",
+        "an entry was left out, added or moved; ask for the bundle anew";
+    RevisionWrong = "E196", "a manifest in the bundle is not the one that the run's entries name",
+        "the manifest was changed after it was logged, or is missing";
+    FilesWrong = "E197", "a file of a run in the bundle is not the one that the logged file list names",
+        "the file or the list was changed after it was logged, or is missing";
+    StatementBad = "E198", "the bundle's statement is not signed, or not of these files",
+        "files were changed, added or left out after it was signed, or somebody else signed";
+    RecordWrong = "E199", "a record that an entry names (actor, reason, exceptions) is missing or changed",
+        "the record was changed after it was logged, or is missing";
     Unsettled = "W201", "a batch is committed and not yet settled",
         "any writing command finishes it";
     ShapeUnfit = "W202", "the manifest does not fit the shape that its version names",
@@ -118,6 +138,8 @@ codes! {
     Leftover = "W205", "a leftover of an interrupted command in tmp/", "the next writing command removes it";
     TornTail = "W206", "an unfinished record at the end of a segment",
         "nothing was lost; it was never committed";
+    SignerUnknown = "W209", "who signed is not established",
+        "--key names the public key that was pinned elsewhere";
 }
 
 impl Code {

@@ -9,6 +9,7 @@ mod anchor;
 mod apply;
 mod bundles;
 mod catch_up;
+mod check_evidence;
 mod command;
 mod commit;
 mod error;
@@ -44,6 +45,7 @@ use std::time::Duration;
 
 pub use adopt::{AdoptOptions, AdoptReport, Adopted, Seen};
 pub use anchor::Interval;
+pub use check_evidence::{EvidenceCheck, check_evidence};
 pub use command::{CommandLine, Streams};
 pub use error::{Conflict, ErrorKind, KeyTrouble, StoreError};
 pub use evidence::{EvidenceOptions, EvidenceReport};

@@ -2,6 +2,7 @@
 
 pub(super) mod adopt;
 pub(super) mod audit;
+pub(super) mod check_evidence;
 pub(super) mod completions;
 pub(super) mod demo;
 pub(super) mod diff;

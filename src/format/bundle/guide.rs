@@ -8,8 +8,8 @@ pub fn print(origin: &str, odd: bool) -> String {
     let odd = match odd {
         true => {
             "\nSome files here have a percent sign or a line break in their names. BagIt writes these as %25, %0D\n\
-             and %0A, which `sha256sum` does not read back: those lines it reports as missing. `bagit.py` and\n\
-             `strongroom check-evidence` read them.\n"
+             and %0A, which `sha256sum` does not read back: those lines it reports as missing.\n\
+             `strongroom check-evidence` reads them; bagit.py 1.9 does not undo %25.\n"
         }
         false => "",
     };
