@@ -31,6 +31,7 @@ mod many;
 mod merkle;
 mod model;
 mod oracles;
+mod packs;
 mod packs_real;
 mod real_runs;
 mod sigilzero;
