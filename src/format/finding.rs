@@ -105,6 +105,12 @@ codes! {
         "the log was cut, rewritten or put back from an older copy; keep both checkpoints, they are the proof";
     NotAnchored = "E178", "no pinned key or checkpoint kept elsewhere vouches for a part of the log",
         "strongroom audit checkpoint publishes; --key and --since say what to trust";
+    KeyUnknown = "E182", "a file in audit/keys that is no key of the log",
+        "nothing trusts it for lying there; find out who put it there, then remove it";
+    KeyUnvouched = "E183", "a key entry that no key of the log vouches for",
+        "somebody slipped it in, or took a key; trust no checkpoint that rests on it";
+    KeyRetired = "E184", "a retired key signed a tree larger than it is trusted for",
+        "whoever has that key signs with it still; trust no checkpoint that rests on it";
     Unsettled = "W201", "a batch is committed and not yet settled",
         "any writing command finishes it";
     ShapeUnfit = "W202", "the manifest does not fit the shape that its version names",

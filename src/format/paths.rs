@@ -19,6 +19,8 @@ pub const HEAD: &str = "audit/head";
 pub const CHECKPOINT: &str = "audit/checkpoint";
 /// Public keys of the log, which prove nothing by lying here.
 pub const KEYS: &str = "audit/keys";
+/// Held while the log's keys are being changed, so that each change is decided on the one before.
+pub const KEYS_LOCK: &str = "tmp/keys.lock";
 /// Batches committed and not yet settled.
 pub const WAL: &str = "audit/wal";
 /// Entry bundles (C2SP tlog-tiles).

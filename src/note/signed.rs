@@ -84,6 +84,19 @@ impl SignedNote {
         Ok(note)
     }
 
+    /// Takes over the signatures that another note has on the same text and this one has not, as they are.
+    pub fn take_over(&mut self, other: &Self) {
+        if self.text != other.text {
+            return;
+        }
+        for signature in &other.signatures {
+            let same = |mine: &&NoteSignature| mine.name == signature.name && mine.id == signature.id;
+            if self.signatures.len() < MAX_SIGNATURES && !self.signatures.iter().any(|mine| same(&mine)) {
+                self.signatures.push(signature.clone());
+            }
+        }
+    }
+
     /// Parses a note. What it prints is what was parsed, byte for byte.
     pub fn parse(bytes: &[u8]) -> Result<Self, NoteError> {
         if bytes.len() > MAX_NOTE_BYTES {

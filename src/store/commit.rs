@@ -45,7 +45,6 @@ pub(super) enum Change {
     },
     /// No run changes; the log tells of the store or of what lies outside it. The entry comes from
     /// [`Operation::entry`], with the members of its kind.
-    #[allow(dead_code)]
     Store(Entry),
 }
 

@@ -285,6 +285,23 @@ pub enum KeyTrouble {
     /// It is for another log.
     #[error("is not for this store's log, {0}")]
     OtherLog(String),
+    /// No entry of the log brought it in.
+    #[error("is not one of this log's keys")]
+    NotInLog,
+    /// The log has keys already, so a further one needs the word of one of them.
+    #[error("would be slipped in beside the log's keys; one of them must bring it in")]
+    NotFirst,
+    /// It is not current any more, or never was.
+    #[error("is not a key that signs this log")]
+    NotCurrent,
+    /// No other key would be left.
+    #[error("is the only key that signs this log; bring in another one first")]
+    Last,
+    /// What would retire it rests on it.
+    #[error(
+        "brought in the keys that would retire it, after {0} entries: trust it further, or pin another key"
+    )]
+    CutsItself(u64),
     /// The memory of what it signed cannot be read.
     #[error("memory cannot be read: it is not a size and a root")]
     Memory,

@@ -14,6 +14,8 @@ mod cli_exit;
 #[cfg(feature = "cli")]
 mod cli_hostile;
 #[cfg(feature = "cli")]
+mod cli_keys;
+#[cfg(feature = "cli")]
 mod cli_process;
 #[cfg(feature = "cli")]
 mod common;
