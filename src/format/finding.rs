@@ -111,6 +111,8 @@ codes! {
         "somebody slipped it in, or took a key; trust no checkpoint that rests on it";
     KeyRetired = "E184", "a retired key signed a tree larger than it is trusted for",
         "whoever has that key signs with it still; trust no checkpoint that rests on it";
+    AnchorMismatch = "E188", "a kept anchor is not of this log's tree, or not what it says it is",
+        "the log was cut, rewritten or put back from an older copy, or the anchor was changed; keep it, it may be the proof";
     Unsettled = "W201", "a batch is committed and not yet settled",
         "any writing command finishes it";
     ShapeUnfit = "W202", "the manifest does not fit the shape that its version names",

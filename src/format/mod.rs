@@ -14,6 +14,7 @@ pub mod key_statement;
 pub mod manifest;
 pub mod paths;
 pub mod proof;
+pub mod witness;
 
 use crate::base::canonical;
 

@@ -8,3 +8,4 @@ pub mod record;
 pub mod replay;
 pub mod rollback;
 pub mod verify;
+pub mod witness;

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use super::anchors::Kept;
 use super::publish::Checkpoint;
 use super::{Store, StoreError, VerifyOptions, VerifyReport};
 use crate::base::digest::Sha256;
 use crate::format::finding::{Code, Finding};
 use crate::format::paths;
-use crate::note::{NoteError, VerifyingKey};
+use crate::note::{CheckpointBody, NoteError, VerifyingKey};
 use crate::plan::keys::{Keyring, LogKey, Trusted};
 
 /// A stretch of the log and what vouches for it.
@@ -45,6 +46,23 @@ impl Store {
         }
     }
 
+    /// Every checkpoint that was kept is still of this log's tree.
+    pub(super) fn check_kept(&self, kept: &[Kept], roots: &Roots, report: &mut VerifyReport) {
+        for (place, kept) in kept {
+            let finding = Finding::of_store(Code::AnchorMismatch, place);
+            match kept {
+                Err(why) => report.findings.push(finding.found(why)),
+                Ok(kept) if kept.body.origin != self.config.origin => {
+                    report.findings.push(finding.expected(&self.config.origin).found(&kept.body.origin));
+                }
+                Ok(kept) => {
+                    let finding = mismatch(Code::AnchorMismatch, place, &kept.body, roots, report.entries);
+                    report.findings.extend(finding);
+                }
+            }
+        }
+    }
+
     /// Checks both checkpoints against the roots, and says which part of the log each vouches for.
     pub(super) fn check_anchors(
         &self,
@@ -57,8 +75,8 @@ impl Store {
         let mut covered = 0;
         let since = options.since.as_ref().map(|since| (since, "the checkpoint given", Code::SinceMismatch));
         let ours = checkpoint.map(|ours| (ours, paths::CHECKPOINT, Code::CheckpointMismatch));
-        for (checkpoint, place, mismatch) in since.into_iter().chain(ours) {
-            let kept_elsewhere = mismatch == Code::SinceMismatch;
+        for (checkpoint, place, code) in since.into_iter().chain(ours) {
+            let kept_elsewhere = code == Code::SinceMismatch;
             let mut sound = true;
             if checkpoint.body.origin != self.config.origin {
                 let finding = Finding::of_store(Code::CheckpointBad, place);
@@ -82,16 +100,9 @@ impl Store {
                     String::new()
                 }
             };
-            let signed = Sha256::from_bytes(checkpoint.body.root);
             let size = checkpoint.body.size;
-            let found = if size == 0 { Some(Sha256::of(b"")) } else { roots.get(&size).copied().flatten() };
-            if found != Some(signed) {
-                let log = match found {
-                    Some(root) => format!("root {root}"),
-                    None => format!("a log of {} entries", report.entries),
-                };
-                let finding = Finding::of_store(mismatch, place);
-                report.findings.push(finding.expected(format!("root {signed} at {size} entries")).found(log));
+            if let Some(finding) = mismatch(code, place, &checkpoint.body, roots, report.entries) {
+                report.findings.push(finding);
                 sound = false;
             }
             let pinned = !options.keys.is_empty();
@@ -175,6 +186,20 @@ impl Store {
         };
         Ok(format!("signed by {}", good.into_iter().map(shown).collect::<Vec<_>>().join(", ")))
     }
+}
+
+/// The finding that the log does not have a checkpoint's root at its size.
+fn mismatch(code: Code, place: &str, body: &CheckpointBody, roots: &Roots, entries: u64) -> Option<Finding> {
+    let (size, signed) = (body.size, Sha256::from_bytes(body.root));
+    let found = if size == 0 { Some(Sha256::of(b"")) } else { roots.get(&size).copied().flatten() };
+    if found == Some(signed) {
+        return None;
+    }
+    let log = match found {
+        Some(root) => format!("root {root}"),
+        None => format!("a log of {entries} entries"),
+    };
+    Some(Finding::of_store(code, place).expected(format!("root {signed} at {size} entries")).found(log))
 }
 
 /// Why a checkpoint does not count.

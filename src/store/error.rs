@@ -240,6 +240,20 @@ pub enum StoreError {
         /// How many entries the checkpoint covers; 0 without one.
         size: u64,
     },
+    /// There is no checkpoint.
+    #[error("no checkpoint was published yet")]
+    NoCheckpoint,
+    /// What was given as an anchor is none for this log.
+    #[error("the anchor is not taken: {0}")]
+    Anchor(String),
+    /// The folder holds no witness, or one that cannot be read.
+    #[error("{dir} is no witness: {why}")]
+    NoWitness {
+        /// The folder.
+        dir: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// A signing key cannot be used, or must not sign.
     #[error("the key {key} {trouble}")]
     Key {
@@ -397,7 +411,7 @@ impl StoreError {
             Self::AlreadyAStore { .. } | Self::NotEmpty { .. } | Self::Filesystem { .. } => {
                 ErrorKind::Refused
             }
-            Self::Input { .. } => ErrorKind::Refused,
+            Self::Input { .. } | Self::Anchor(_) => ErrorKind::Refused,
             Self::NoRun { .. }
             | Self::AmbiguousRun { .. }
             | Self::NoJob { .. }
@@ -407,6 +421,8 @@ impl StoreError {
             | Self::NoPath { .. }
             | Self::NoVersion(_)
             | Self::NotPublished { .. }
+            | Self::NoCheckpoint
+            | Self::NoWitness { .. }
             | Self::NoPack(_) => ErrorKind::NotFound,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::NotUndoable { .. } | Self::Index(IndexError::Query(_)) => ErrorKind::Usage,

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::commit::{Change, Operation};
-use super::keys::{Signer, new_key_file, place};
+use super::keys::{Signer, new_key_file, place, seed};
 use super::{KeyTrouble, Store, StoreError};
 use crate::backend::{Disk, FileLock};
 use crate::base::digest::Sha256;
@@ -80,10 +80,7 @@ impl Store {
         let trouble =
             |error| StoreError::Key { key: shown.display().to_string(), trouble: KeyTrouble::Text(error) };
         let name = self.config.origin.parse().map_err(trouble)?;
-        let clock = &self.context.clock;
-        let mut seed = [0u8; 32];
-        seed[..16].copy_from_slice(&clock.random());
-        seed[16..].copy_from_slice(&clock.random());
+        let mut seed = seed(&*self.context.clock);
         let key = SigningKey::from_seed(name, &seed);
         seed.fill(0);
         Ok(key)
@@ -125,7 +122,7 @@ impl Store {
             signer.verifying_key().clone()
         } else {
             let key = self.make_key(path)?;
-            new_key_file(path, &key)?;
+            new_key_file(path, key.secret_text())?;
             key.verifying_key().clone()
         };
         self.add_key(&public, None)?;
@@ -146,7 +143,7 @@ impl Store {
         let public = key.verifying_key().clone();
         let path = beside(public.id());
         self.outside(&path)?;
-        new_key_file(&path, &key)?;
+        new_key_file(&path, key.secret_text())?;
         let statement = self.statement(KeyChange::Add(public.clone()), old)?;
         self.add_key(&public, Some(statement))?;
         Ok((public, path))

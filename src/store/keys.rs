@@ -4,14 +4,16 @@
 //! Where either lies is said by the caller. No message and no `Debug` text holds a key's bytes.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::{KeyTrouble, Store, StoreError};
 use crate::backend::{Disk, DiskError, FileLock, Kind, is_temp_name};
+use crate::base::clock::Clock;
 use crate::base::digest::Sha256;
 use crate::format::paths;
 use crate::merkle::Hash;
-use crate::note::{SigningKey, VerifyingKey};
+use crate::note::{KeyError, SigningKey, VerifyingKey};
 
 /// Largest key file read.
 const KEY_BYTES: u64 = 4096;
@@ -36,8 +38,8 @@ pub fn origin_file_name(origin: &str) -> String {
     format!("{}-{}", short.trim_start_matches('.'), &Sha256::of(origin.as_bytes()).hex()[..8])
 }
 
-/// Makes a new secret key of that name in a new file, which is durable afterwards.
-pub(super) fn new_key_file(path: &Path, key: &SigningKey) -> Result<(), StoreError> {
+/// Writes the text of a secret key to a new file, which is durable afterwards.
+pub(super) fn new_key_file(path: &Path, secret: String) -> Result<(), StoreError> {
     let (folder, file) = place(path)?;
     Disk::make_root(&folder)?;
     let disk = Disk::open(&folder)?;
@@ -48,7 +50,8 @@ pub(super) fn new_key_file(path: &Path, key: &SigningKey) -> Result<(), StoreErr
         }
         created => created?,
     };
-    let mut text = format!("{}\n", key.secret_text()).into_bytes();
+    let mut text = secret.into_bytes();
+    text.push(b'\n');
     let written = new.write_all(&text).and_then(|()| new.sync());
     text.fill(0);
     written?;
@@ -89,31 +92,44 @@ pub(super) fn place(path: &Path) -> Result<(PathBuf, String), StoreError> {
     Ok((folder.to_owned(), name.to_owned()))
 }
 
+/// Reads a secret key from its file, which must be a regular file of mode 0600 (or 0400) owned by the
+/// user.
+pub(super) fn read_secret<K: FromStr<Err = KeyError>>(path: &Path) -> Result<K, StoreError> {
+    let trouble = |trouble| StoreError::Key { key: path.display().to_string(), trouble };
+    let (folder, name) = place(path)?;
+    let disk = match Disk::open(&folder) {
+        Err(error) if error.is_not_found() => return Err(trouble(KeyTrouble::Missing)),
+        opened => opened?,
+    };
+    let Some(stat) = disk.stat(&name)? else { return Err(trouble(KeyTrouble::Missing)) };
+    if stat.kind != Kind::File {
+        return Err(trouble(KeyTrouble::NotAFile));
+    }
+    if !matches!(stat.mode, 0o600 | 0o400) {
+        return Err(trouble(KeyTrouble::Mode(stat.mode)));
+    }
+    if stat.uid != rustix::process::geteuid().as_raw() {
+        return Err(trouble(KeyTrouble::Owner(stat.uid)));
+    }
+    let mut bytes = disk.read(&name, KEY_BYTES)?;
+    let text = std::str::from_utf8(&bytes).unwrap_or_default().trim_end();
+    let key = text.parse::<K>().map_err(|error| trouble(KeyTrouble::Text(error)));
+    bytes.fill(0);
+    key
+}
+
+/// Random bytes for a secret key.
+pub(super) fn seed(clock: &dyn Clock) -> [u8; 32] {
+    let mut seed = [0u8; 32];
+    seed[..16].copy_from_slice(&clock.random());
+    seed[16..].copy_from_slice(&clock.random());
+    seed
+}
+
 impl Signer {
-    /// Reads a key file, which must be a regular file of mode 0600 (or 0400) owned by the user.
-    /// `memory` is the folder that remembers what keys signed.
+    /// Reads a key file. `memory` is the folder that remembers what keys signed.
     pub fn read(path: &Path, memory: PathBuf) -> Result<Self, StoreError> {
-        let trouble = |trouble| StoreError::Key { key: path.display().to_string(), trouble };
-        let (folder, name) = place(path)?;
-        let disk = match Disk::open(&folder) {
-            Err(error) if error.is_not_found() => return Err(trouble(KeyTrouble::Missing)),
-            opened => opened?,
-        };
-        let Some(stat) = disk.stat(&name)? else { return Err(trouble(KeyTrouble::Missing)) };
-        if stat.kind != Kind::File {
-            return Err(trouble(KeyTrouble::NotAFile));
-        }
-        if !matches!(stat.mode, 0o600 | 0o400) {
-            return Err(trouble(KeyTrouble::Mode(stat.mode)));
-        }
-        if stat.uid != rustix::process::geteuid().as_raw() {
-            return Err(trouble(KeyTrouble::Owner(stat.uid)));
-        }
-        let mut bytes = disk.read(&name, KEY_BYTES)?;
-        let text = std::str::from_utf8(&bytes).unwrap_or_default().trim_end();
-        let key = text.parse::<SigningKey>().map_err(|error| trouble(KeyTrouble::Text(error)));
-        bytes.fill(0);
-        Ok(Self { key: key?, memory })
+        Ok(Self { key: read_secret(path)?, memory })
     }
 
     /// The key that others check signatures with.

@@ -6,6 +6,7 @@
 
 mod adopt;
 mod anchor;
+mod anchors;
 mod apply;
 mod bundles;
 mod catch_up;
@@ -34,6 +35,7 @@ mod sweep;
 mod tiles;
 mod verify;
 mod versions;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,6 +43,7 @@ use std::time::Duration;
 
 pub use adopt::{AdoptOptions, AdoptReport, Adopted, Seen};
 pub use anchor::Interval;
+pub use anchors::Anchored;
 pub use command::{CommandLine, Streams};
 pub use error::{Conflict, ErrorKind, KeyTrouble, StoreError};
 pub use history::{HistoryRow, RunHistory};
@@ -55,6 +58,7 @@ pub use restore::{RestoreReport, Restored};
 pub use rollback::{RollbackReport, RolledBack};
 pub use verify::{VerifyOptions, VerifyReport};
 pub use versions::{VersionRow, VersionsReport};
+pub use witness::Witness;
 
 use crate::backend::{BlobOptions, Disk, Hook, LocalBlobs};
 use crate::base::clock::Clock;

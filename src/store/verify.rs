@@ -100,9 +100,11 @@ impl Store {
         let mut report = VerifyReport::default();
         // Before the log, which then has what they are about.
         let key_files = self.key_files()?;
+        let kept = self.kept_checkpoints()?;
         let checkpoint = self.checkpoint_to_check(&mut report.findings)?;
         let mut wanted = Roots::new();
-        for known in options.since.iter().chain(&checkpoint) {
+        let anchors = kept.iter().filter_map(|(_, kept)| kept.as_ref().ok());
+        for known in options.since.iter().chain(&checkpoint).chain(anchors) {
             wanted.insert(known.body.size, None);
         }
         let mut log = self.log_facts(&wanted)?;
@@ -137,6 +139,7 @@ impl Store {
         if whole {
             let ring = Keyring::replay(&self.config.origin, &log.keys);
             check_keys(&ring, &key_files, &mut report);
+            self.check_kept(&kept, &log.roots, &mut report);
             self.check_anchors(options, checkpoint.as_ref(), &log.roots, &ring, &mut report)?;
             report.findings.append(&mut log.findings);
             self.check_strangers(&mut report)?;

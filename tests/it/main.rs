@@ -18,6 +18,8 @@ mod cli_keys;
 #[cfg(feature = "cli")]
 mod cli_process;
 #[cfg(feature = "cli")]
+mod cli_witness;
+#[cfg(feature = "cli")]
 mod common;
 mod corpus;
 mod crash;

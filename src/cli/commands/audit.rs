@@ -1,5 +1,8 @@
 //! `strongroom audit`
 
+mod anchor;
+mod witness;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -25,6 +28,19 @@ enum Action {
     Key {
         #[command(subcommand)]
         action: KeyAction,
+    },
+    /// What others say of the log: requests, and their answers taken in
+    Anchor {
+        #[command(subcommand)]
+        action: anchor::Action,
+    },
+    /// A witness: cosigns the checkpoints of other logs, on a machine of its own
+    ///
+    /// It cosigns a tree only if that begins with the one it cosigned last: a log that was cut, rewritten or
+    /// shown in two versions gets no cosignature. Formats: C2SP tlog-witness, tlog-cosignature.
+    Witness {
+        #[command(subcommand)]
+        action: witness::Action,
     },
     /// Publish the log's signed checkpoint and print it
     Checkpoint {
@@ -85,10 +101,11 @@ enum KeyAction {
 impl Args {
     /// Whether the log changes.
     pub fn writes(&self) -> bool {
-        matches!(
-            self.action,
-            Action::Key { action: KeyAction::New | KeyAction::Rotate { .. } | KeyAction::Retire { .. } }
-        )
+        match &self.action {
+            Action::Key { action } => !matches!(action, KeyAction::List),
+            Action::Anchor { action } => action.writes(),
+            _ => false,
+        }
     }
 }
 
@@ -100,6 +117,8 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
             KeyAction::Rotate { to } => rotate_key(to, session),
             KeyAction::Retire { id, trusted_to } => retire_key(&id, trusted_to, session),
         },
+        Action::Anchor { action } => anchor::run(action, session),
+        Action::Witness { action } => witness::run(action, session),
         Action::Checkpoint { out } => checkpoint(out.as_deref(), session),
         Action::Prove { entry, out } => prove(&entry, out.as_deref(), session),
         Action::Check { file, key } => check(&file, &key, session),
