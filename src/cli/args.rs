@@ -152,6 +152,7 @@ commands! {
     Rollback = rollback, "rollback";
     Verify = verify, "verify";
     Audit = audit, "audit";
+    Pack = pack, "pack";
     Restore = restore, "restore";
     Reindex = reindex, "reindex";
     Query = query, "query";
@@ -163,7 +164,9 @@ commands! {
 impl Command {
     /// Whether it changes the store's log, so that a new checkpoint is due afterwards.
     pub fn writes(&self) -> bool {
-        self.waits_for_a_batch() || matches!(self, Self::Restore(_))
+        self.waits_for_a_batch()
+            || matches!(self, Self::Restore(_))
+            || matches!(self, Self::Pack(args) if args.writes())
     }
 
     /// Whether a first signal lets the batch at hand end. Every other command writes nothing that

@@ -91,6 +91,9 @@ fn hint(error: &StoreError) -> Option<String> {
             "move it out of the store; strongroom verify tells what the log expects there".to_owned()
         }
         StoreError::Conflict(Conflict::Twin { .. }) => "choose a name that differs by more".to_owned(),
+        StoreError::NoPack(_) => {
+            "strongroom pack list shows the packs; a folder is named with a slash, as in ./NAME".to_owned()
+        }
         StoreError::Start { .. } => {
             "a program without a slash is looked up in PATH, one with a slash from here".to_owned()
         }

@@ -87,6 +87,14 @@ impl Session {
         Ok(store)
     }
 
+    /// The store, where one is named or here: for what can do without.
+    pub fn store_if_any(&self) -> Result<Option<Store>, CliError> {
+        match self.named_store() {
+            None if Store::find(&current_dir()?).is_none() => Ok(None),
+            _ => self.store().map(Some),
+        }
+    }
+
     /// Publishes the checkpoint that is due after a change.
     pub fn publish(&self) -> Result<(), CliError> {
         if let Some((store, signer)) = self.due.take() {

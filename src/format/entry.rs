@@ -26,6 +26,30 @@ pub enum EntryKind {
     Restored,
     /// Something the store found or did on its own: a torn tail cut, a foreign file kept.
     Noted,
+    /// A run was put on hold: nothing of it may be redacted or collected.
+    Held,
+    /// A hold ended.
+    Released,
+    /// An attempt that a hold forbids was refused.
+    Refused,
+    /// Bytes of a run were removed for good; their digests stay.
+    Redacted,
+    /// The store was verified, with this result.
+    Verified,
+    /// A person looked at a run and said what they found.
+    Reviewed,
+    /// A pack came into the store.
+    PackInstalled,
+    /// A key signs the log from here on.
+    KeyAdded,
+    /// A key is trusted up to a size of the log, and no further.
+    KeyRetired,
+    /// Documents outside the store are about to be changed.
+    Intent,
+    /// What became of an intent.
+    Outcome,
+    /// The root over all runs' last entries, as of the batch that it ends.
+    RunMap,
 }
 
 impl EntryKind {
@@ -38,7 +62,27 @@ impl EntryKind {
             Self::RolledBack => "rolled-back",
             Self::Restored => "restored",
             Self::Noted => "noted",
+            Self::Held => "held",
+            Self::Released => "released",
+            Self::Refused => "refused",
+            Self::Redacted => "redacted",
+            Self::Verified => "verified",
+            Self::Reviewed => "reviewed",
+            Self::PackInstalled => "pack-installed",
+            Self::KeyAdded => "key-added",
+            Self::KeyRetired => "key-retired",
+            Self::Intent => "intent",
+            Self::Outcome => "outcome",
+            Self::RunMap => "run-map",
         }
+    }
+}
+
+impl EntryKind {
+    /// Whether an entry of this kind belongs to a run and tells of it without changing its manifest.
+    fn leaves_the_manifest(self) -> bool {
+        use EntryKind::{Held, Redacted, Refused, Released, Restored, Reviewed};
+        matches!(self, Restored | Held | Released | Refused | Redacted | Reviewed)
     }
 }
 
@@ -52,6 +96,16 @@ pub struct PackRef {
     pub version: String,
     /// The digest of its compiled steps.
     pub digest: Sha256,
+}
+
+/// The tree over all runs: each run's last entry and how many entries it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MapRef {
+    /// Its root.
+    pub root: Sha256,
+    /// How many runs it holds.
+    pub runs: u64,
 }
 
 /// One event of the log. Members that do not belong to a kind are absent.
@@ -114,9 +168,24 @@ pub struct Entry {
     /// Digest of the list of findings that the run came in with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exceptions: Option<Sha256>,
-    /// Digest of what a `restored` or `noted` entry tells in full.
+    /// Digest of what the entry tells in full.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<Sha256>,
+    /// Digest of the text of a verifier key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Sha256>,
+    /// The log's size up to which a retired key's signatures count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted_to: Option<u64>,
+    /// Digest of the salted record of what lies outside the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Sha256>,
+    /// The index of the `intent` entry that an outcome belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
+    /// The tree over all runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub map: Option<MapRef>,
 }
 
 impl Entry {
@@ -145,6 +214,11 @@ impl Entry {
             attempt_of: None,
             exceptions: None,
             detail: None,
+            key: None,
+            trusted_to: None,
+            target: None,
+            of: None,
+            map: None,
         }
     }
 
@@ -155,9 +229,13 @@ impl Entry {
 
     /// Digests of the blobs that the entry names; each must resolve.
     pub fn blobs(&self) -> impl Iterator<Item = Sha256> {
-        [Some(self.actor), self.before, self.after, self.files, self.reason, self.exceptions, self.detail]
-            .into_iter()
-            .flatten()
+        // What an intent and its outcome say of the target's bytes is of bytes outside; those that are
+        // replaced are kept all the same, and the plan in `detail` names them.
+        let outside = matches!(self.kind, EntryKind::Intent | EntryKind::Outcome);
+        let states = if outside { [None, None] } else { [self.before, self.after] };
+        let rest =
+            [Some(self.actor), self.files, self.reason, self.exceptions, self.detail, self.key, self.target];
+        states.into_iter().chain(rest).flatten()
     }
 
     /// The bytes that are hashed and kept.
@@ -180,13 +258,18 @@ impl Entry {
         if entry.v != 1 {
             return Err(RecordError::Version { what: WHAT, found: entry.v, known: 1 });
         }
-        match entry.missing_member() {
-            None => Ok(entry),
-            Some(member) => {
-                let why = format!("a {} entry without {member}", entry.kind.as_str());
-                Err(RecordError::Inconsistent { what: WHAT, why })
-            }
+        let kind = entry.kind.as_str();
+        if let Some(member) = entry.missing_member() {
+            return Err(RecordError::Inconsistent {
+                what: WHAT,
+                why: format!("a {kind} entry without {member}"),
+            });
         }
+        if entry.kind.leaves_the_manifest() && entry.before != entry.after {
+            let why = format!("a {kind} entry that changes the manifest");
+            return Err(RecordError::Inconsistent { what: WHAT, why });
+        }
+        Ok(entry)
     }
 
     fn missing_member(&self) -> Option<&'static str> {
@@ -210,8 +293,29 @@ impl Entry {
                 ];
                 [&run[..], &change, &route].concat()
             }
-            EntryKind::RolledBack | EntryKind::Restored => [&run[..], &change].concat(),
+            EntryKind::RolledBack
+            | EntryKind::Restored
+            | EntryKind::Held
+            | EntryKind::Released
+            | EntryKind::Redacted => [&run[..], &change].concat(),
+            EntryKind::Refused => [&run[..], &change, &[("detail", self.detail.is_some())]].concat(),
+            EntryKind::Reviewed => [&run[..], &change, &[("outcome", self.outcome.is_some())]].concat(),
             EntryKind::Noted => vec![("detail", self.detail.is_some())],
+            EntryKind::Verified => {
+                vec![("detail", self.detail.is_some()), ("outcome", self.outcome.is_some())]
+            }
+            EntryKind::PackInstalled => vec![("pack", self.pack.is_some()), ("files", self.files.is_some())],
+            EntryKind::KeyAdded => vec![("key", self.key.is_some())],
+            EntryKind::KeyRetired => {
+                vec![("key", self.key.is_some()), ("trusted_to", self.trusted_to.is_some())]
+            }
+            EntryKind::Intent => vec![
+                ("target", self.target.is_some()),
+                ("detail", self.detail.is_some()),
+                ("pack", self.pack.is_some()),
+            ],
+            EntryKind::Outcome => vec![("of", self.of.is_some()), ("outcome", self.outcome.is_some())],
+            EntryKind::RunMap => vec![("map", self.map.is_some())],
         };
         needed.into_iter().find(|(_, there)| !there).map(|(member, _)| member)
     }
@@ -267,5 +371,17 @@ mod tests {
         let mut second = entry();
         second.run_seq = Some(2);
         assert!(Entry::parse(&to_canonical(&second)).is_err());
+    }
+
+    #[test]
+    fn entry_that_only_tells_of_a_run_cannot_change_its_manifest() {
+        let mut held = entry();
+        held.kind = EntryKind::Held;
+        held.run_seq = Some(2);
+        held.run_prev = Some(Sha256::of(b"leaf"));
+        held.before = held.after;
+        assert_eq!(Entry::parse(&held.to_bytes().unwrap()).unwrap(), held);
+        held.before = Some(Sha256::of(b"other"));
+        assert!(matches!(Entry::parse(&to_canonical(&held)), Err(RecordError::Inconsistent { .. })));
     }
 }

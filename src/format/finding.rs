@@ -105,6 +105,9 @@ codes! {
         "the log was cut, rewritten or put back from an older copy; keep both checkpoints, they are the proof";
     NotAnchored = "E178", "no pinned key or checkpoint kept elsewhere vouches for a part of the log",
         "strongroom audit checkpoint publishes; --key and --since say what to trust";
+    PackChanged = "E180", "a file of an installed pack is missing or not as installed",
+        "strongroom pack install puts it back; migrations read the pack from the objects";
+    PackStray = "E181", "something under packs/ that no installed pack has", "move it out of the store";
     Unsettled = "W201", "a batch is committed and not yet settled",
         "any writing command finishes it";
     ShapeUnfit = "W202", "the manifest does not fit the shape that its version names",

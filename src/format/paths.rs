@@ -67,7 +67,7 @@ pub fn record_lock(inputs_hash: &Sha256) -> String {
     format!("{TMP}/record-{}.lock", &inputs_hash.hex()[..2])
 }
 
-/// The installed files of one pack.
-pub fn pack_dir(name: &str, digest: &Sha256) -> String {
-    format!("{PACKS}/{name}/{}", digest.hex())
+/// The installed files of one pack, by the digest of its file list.
+pub fn pack_dir(name: &str, files: &Sha256) -> String {
+    format!("{PACKS}/{name}/{}", &files.hex()[..16])
 }

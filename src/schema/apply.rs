@@ -73,6 +73,8 @@ pub(super) struct Log {
     pub changes: Vec<String>,
     /// Where values went that are still there.
     pub moved: Vec<(Pointer, Pointer)>,
+    /// Values that left the document for the record of the migration, with their exact text.
+    pub preserved: Vec<(Pointer, String)>,
 }
 
 /// A place that a step's path names in this document.
@@ -275,6 +277,11 @@ fn one<'d>(
                 true => format!("preserved {place} as {to}"),
                 false => format!("moved {place} to {to}"),
             }))
+        }
+        (Op::Record, Some(node)) => {
+            edits.remove(node);
+            log.preserved.push((place.clone(), node.raw().to_owned()));
+            Ok(Some(format!("preserved {place} in the record of the migration")))
         }
         (Op::Remove { reason }, Some(node)) => {
             edits.remove(node);

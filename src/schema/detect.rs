@@ -7,7 +7,7 @@ use super::condition::{all_hold, describe_all};
 use super::pack::{Order, Pack, Unlabelled};
 use super::shape::Shape;
 use crate::base::escape::Escaped;
-use crate::base::json::{Doc, Kind};
+use crate::base::json::{Doc, Kind, Pointer};
 
 /// What a pack says about a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub enum Detection {
     },
     /// Not a document that the pack describes.
     NotThisKind {
+        /// What it is instead, where the pack knows.
+        kind: Option<String>,
         /// Why not.
         why: String,
     },
@@ -79,7 +81,7 @@ impl fmt::Display for Detection {
                 }
                 Ok(())
             }
-            Self::NotThisKind { why } => write!(f, "not a document of this kind: {}", Escaped(why)),
+            Self::NotThisKind { why, .. } => write!(f, "not a document of this kind: {}", Escaped(why)),
         }
     }
 }
@@ -109,18 +111,29 @@ impl Pack {
 
     /// Tells which shape a document has, and whether it fits that shape's schema.
     pub fn detect(&self, doc: &Doc<'_>) -> Detection {
-        if doc.root().kind() != Kind::Object {
-            let why = format!("it is of type {}, not an object", doc.root().kind().name());
-            return Detection::NotThisKind { why };
+        let not = |why| Detection::NotThisKind { kind: None, why };
+        if let Some(foreign) = self.foreign.iter().find(|foreign| all_hold(&foreign.when, doc, None)) {
+            let why = format!("it is {}", foreign.kind);
+            return Detection::NotThisKind { kind: Some(foreign.kind.clone()), why };
+        }
+        let object = doc.root().kind() == Kind::Object;
+        if !object && self.shapes.iter().all(|shape| shape.labelled) {
+            return not(format!("it is of type {}, not an object", doc.root().kind().name()));
         }
         match self.label(doc) {
-            Label::Unused => self.detect_by_shape(doc),
-            Label::Missing => self.detect_legacy(doc),
+            Label::Unused => {
+                self.by_shape(doc, |_| true).unwrap_or_else(|| not("no shape of the pack fits it".to_owned()))
+            }
+            Label::Missing => {
+                self.by_shape(doc, |shape| !shape.labelled).unwrap_or_else(|| self.detect_legacy(doc))
+            }
             Label::Other(found) => {
                 let at = self.version_at.as_ref().map(ToString::to_string).unwrap_or_default();
-                Detection::NotThisKind { why: format!("its label {at} is of type {found}, not a string") }
+                not(format!("its label {at} is of type {found}, not a string"))
             }
-            Label::Text(label) if self.shapes.iter().any(|shape| shape.version == label) => {
+            Label::Text(label)
+                if self.shapes.iter().any(|shape| shape.labelled && shape.version == label) =>
+            {
                 match self.shape_of(doc, &label, None) {
                     Ok(shape) => Detection::Known { version: label, variant: shape.variant.clone() },
                     Err(problem) => problem,
@@ -149,6 +162,7 @@ impl Pack {
         let hits: Vec<_> = self.legacy.iter().filter(|rule| all_hold(&rule.when, doc, None)).collect();
         let Some(first) = hits.first() else {
             return Detection::NotThisKind {
+                kind: None,
                 why: "it has no label, and no rule tells its version".to_owned(),
             };
         };
@@ -166,17 +180,36 @@ impl Pack {
         }
     }
 
-    fn detect_by_shape(&self, doc: &Doc<'_>) -> Detection {
-        let fits: Vec<&Shape> = self
-            .shapes
-            .iter()
-            .filter(|shape| all_hold(&shape.when, doc, None) && self.misfits(shape, doc, None).is_empty())
-            .collect();
-        match fits.as_slice() {
-            [] => Detection::NotThisKind { why: "no shape of the pack fits it".to_owned() },
+    /// Tells a document by its shape alone; `None` where no such shape's conditions hold.
+    fn by_shape(&self, doc: &Doc<'_>, among: impl Fn(&Shape) -> bool) -> Option<Detection> {
+        let told: Vec<&Shape> =
+            self.shapes.iter().filter(|shape| among(shape) && all_hold(&shape.when, doc, None)).collect();
+        if told.is_empty() {
+            return None;
+        }
+        let (mut fits, mut reasons) = (Vec::new(), Vec::new());
+        for shape in &told {
+            let problems = self.misfits(shape, doc, None);
+            if problems.is_empty() {
+                fits.push(*shape);
+            } else {
+                reasons.extend(problems);
+            }
+        }
+        Some(match fits.as_slice() {
+            [] => {
+                let names: Vec<String> = told.iter().map(|shape| shape.name()).collect();
+                Detection::Misfit { version: names.join(" or "), reasons }
+            }
             [shape] => Detection::Known { version: shape.version.clone(), variant: shape.variant.clone() },
             several => Detection::Ambiguous { candidates: several.iter().map(|s| s.name()).collect() },
-        }
+        })
+    }
+
+    /// Where documents of a shape, named by version or with its variant, carry their label.
+    pub(super) fn label_place(&self, shape: &str) -> Option<&Pointer> {
+        let labelled = |known: &Shape| known.labelled && (known.name() == shape || known.version == shape);
+        self.version_at.as_ref().filter(|_| self.shapes.iter().any(labelled))
     }
 
     /// The one shape of a version that a document has, or why there is none.

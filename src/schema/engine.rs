@@ -8,13 +8,16 @@
 use super::apply::{self, Log, StepProblem};
 use super::detect::Detection;
 use super::diff::differences;
+use super::end::Way;
 use super::fact::Facts;
 use super::graph::NoRoute;
 use super::history::{self, HistoryError, Record};
 use super::invariant::{self, Allowed, Files, Violation};
 use super::pack::{Migration, Pack};
+use crate::base::canonical;
 use crate::base::clock::Moment;
 use crate::base::digest::Sha256;
+use crate::base::escape::Escaped;
 use crate::base::json::{
     self, Doc, EditError, Edits, Json, JsonError, Place, Pointer, PointerPattern, outside_is_equal, quote,
 };
@@ -55,12 +58,29 @@ pub struct Rewrite {
     pub changes: Vec<String>,
     /// The places that differ.
     pub touched: Vec<Pointer>,
+    /// Values that were removed and are to be kept in the record of the migration: the place that
+    /// each had when it was removed, and its exact JSON text. Whoever writes the document keeps them.
+    pub preserved: Vec<(Pointer, String)>,
     /// The digest of the text before.
     pub before: Sha256,
     /// The digest of the text after.
     pub after: Sha256,
     /// The checksum in the new history record, where one was written.
     pub checksum_after: Option<Sha256>,
+}
+
+impl Rewrite {
+    /// The bytes of the record of the values that left the document, in canonical JSON; `None` when
+    /// there are none. `store-layout.md`, "Audit entries".
+    pub fn preserved_record(&self) -> Option<Vec<u8>> {
+        if self.preserved.is_empty() {
+            return None;
+        }
+        let one = |(at, text): &(Pointer, String)| serde_json::json!({"at": at, "text": text});
+        let values: Vec<_> = self.preserved.iter().map(one).collect();
+        let record = serde_json::json!({"v": 1, "what": "preserved-values", "values": values});
+        Some(canonical::rfc8785(&record).expect("places and texts are canonical"))
+    }
 }
 
 /// Why a document is not migrated.
@@ -75,6 +95,14 @@ pub enum Refusal {
     /// There is no declared way to the target.
     #[error(transparent)]
     NoRoute(#[from] NoRoute),
+    /// It is where no way leads on, and the pack says why.
+    #[error("{shape} goes no further: {}", Escaped(reason))]
+    Stuck {
+        /// Its shape.
+        shape: String,
+        /// The pack's reason.
+        reason: String,
+    },
     /// A step cannot be done.
     #[error("migration {migration}, step {step}: {problem}")]
     Step {
@@ -128,6 +156,7 @@ struct Work<'p> {
     facts: &'p Facts,
     bytes: Vec<u8>,
     changes: Vec<String>,
+    preserved: Vec<(Pointer, String)>,
 }
 
 impl Pack {
@@ -165,12 +194,13 @@ impl Pack {
             Some(variant) => format!("{version}/{variant}"),
             None => version.clone(),
         };
-        let route = self.route_numbers(&shape, target)?;
+        let route = self.route_for(&shape, target)?;
         if route.is_empty() && rule.is_none() {
             return Ok(Outcome::Current { version });
         }
 
-        let mut work = Work { pack: self, facts, bytes: text.to_vec(), changes: Vec::new() };
+        let mut work =
+            Work { pack: self, facts, bytes: text.to_vec(), changes: Vec::new(), preserved: Vec::new() };
         // The label goes in first, so that every route from here gives the same text.
         if let Some(rule) = &rule {
             work.add_label(&version, rule)?;
@@ -202,7 +232,7 @@ impl Pack {
             differences(&doc, &after).into_iter().map(|difference| difference.at).collect()
         };
         let after = Sha256::of(&work.bytes);
-        let Work { bytes, changes, .. } = work;
+        let Work { bytes, changes, preserved, .. } = work;
         Ok(Outcome::Rewrite(Rewrite {
             bytes,
             from: version,
@@ -210,14 +240,28 @@ impl Pack {
             path,
             changes,
             touched,
+            preserved,
             before,
             after,
             checksum_after,
         }))
     }
 
+    /// The migrations to do. To the head means: to the end of its own line for a document that
+    /// has one.
+    fn route_for(&self, shape: &str, target: &str) -> Result<Vec<usize>, Refusal> {
+        if target != self.head {
+            return Ok(self.route_numbers(shape, target)?);
+        }
+        match self.way(shape) {
+            Way::Head(route) | Way::End(_, route) => Ok(route),
+            Way::Stuck(end) => Err(Refusal::Stuck { shape: shape.to_owned(), reason: end.reason.clone() }),
+            Way::Nowhere => Ok(self.route_numbers(shape, target)?),
+        }
+    }
+
     /// The version of a shape named by version alone or with its variant.
-    fn version_of<'n>(&'n self, name: &'n str) -> &'n str {
+    pub(super) fn version_of<'n>(&'n self, name: &'n str) -> &'n str {
         self.shapes.iter().find(|shape| shape.name() == name).map_or(name, |shape| &shape.version)
     }
 }
@@ -258,8 +302,8 @@ impl Work<'_> {
         let source = json::scan(&source_bytes)?;
         let after = json::scan(&bytes)?;
         let mut declared = migration.declared();
-        declared.extend(self.pack.version_at.as_ref().map(PointerPattern::from));
-        let label = self.pack.version_at.as_ref();
+        let label = self.pack.label_place(&migration.to);
+        declared.extend(label.map(PointerPattern::from));
         let allowed = Allowed {
             declared: &declared,
             moved: &log.moved,
@@ -285,6 +329,7 @@ impl Work<'_> {
         }
         self.bytes = bytes;
         self.changes.append(&mut log.changes);
+        self.preserved.append(&mut log.preserved);
         Ok(to.to_owned())
     }
 
@@ -320,7 +365,7 @@ impl Work<'_> {
             }
             let last = next == migration.steps.len();
             if last
-                && let Some(at) = &self.pack.version_at
+                && let Some(at) = self.pack.label_place(&migration.to)
                 && let Some(change) = label(&doc, &mut edits, at, to)
             {
                 log.changes.push(change);

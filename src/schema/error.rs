@@ -142,6 +142,14 @@ pub enum PackErrorKind {
         /// Whose place it is.
         owner: &'static str,
     },
+    /// A shape is called an end, and is not one.
+    #[error("{name:?} is no end: migrations lead from it to the head {head:?}")]
+    NoEnd {
+        /// The version or shape.
+        name: String,
+        /// The pack's head.
+        head: String,
+    },
     /// The pack's order of versions does not fit its versions.
     #[error("order is \"semver\", but {version:?} is not a semantic version")]
     NotSemver {

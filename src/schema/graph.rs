@@ -93,12 +93,13 @@ impl Graph {
         Ok(Self { graph })
     }
 
-    /// The numbers of the migrations on the shortest route; among equals, the one whose versions
-    /// come first in the pack.
-    pub fn route(&self, from: &str, to: &str) -> Option<Vec<usize>> {
+    /// The numbers of the migrations on the shortest route to any of the targets; among equals, the
+    /// one whose versions come first in the pack.
+    pub fn route(&self, from: &str, to: &[&str]) -> Option<Vec<usize>> {
         let graph = &self.graph;
         let start = graph.node_indices().find(|&node| graph[node].name == from)?;
-        let arrived = |node: NodeIndex| graph[node].name == to || graph[node].version == to;
+        let arrived =
+            |node: NodeIndex| to.iter().any(|to| graph[node].name == *to || graph[node].version == *to);
         let mut came: Vec<Option<(NodeIndex, usize)>> = vec![None; graph.node_count()];
         let mut queue = VecDeque::from([start]);
         while let Some(node) = queue.pop_front() {
@@ -130,19 +131,30 @@ impl Pack {
     /// The migrations that lead from one version (or shape, written `version/variant`) to another:
     /// as few as possible, and among equal routes the one whose versions come first in the pack.
     pub fn route(&self, from: &str, to: &str) -> Result<Vec<MigrationRef<'_>>, NoRoute> {
-        let numbers = self.route_numbers(from, to)?;
-        Ok(numbers
-            .into_iter()
-            .map(|number| {
-                let migration = &self.migrations[number];
-                MigrationRef {
-                    from: &migration.from,
-                    to: &migration.to,
-                    summary: &migration.summary,
-                    digest: migration.digest,
-                }
-            })
-            .collect())
+        Ok(self.refs(&self.route_numbers(from, to)?))
+    }
+
+    pub(super) fn refs(&self, numbers: &[usize]) -> Vec<MigrationRef<'_>> {
+        let one = |number: &usize| {
+            let migration = &self.migrations[*number];
+            MigrationRef {
+                from: &migration.from,
+                to: &migration.to,
+                summary: &migration.summary,
+                digest: migration.digest,
+            }
+        };
+        numbers.iter().map(one).collect()
+    }
+
+    /// All migrations, in the pack's order.
+    pub fn migrations(&self) -> impl ExactSizeIterator<Item = MigrationRef<'_>> {
+        self.migrations.iter().map(|migration| MigrationRef {
+            from: &migration.from,
+            to: &migration.to,
+            summary: &migration.summary,
+            digest: migration.digest,
+        })
     }
 
     pub(super) fn route_numbers(&self, from: &str, to: &str) -> Result<Vec<usize>, NoRoute> {
@@ -155,7 +167,7 @@ impl Pack {
                 });
             }
         }
-        self.graph.route(from, to).ok_or_else(|| NoRoute::NotDeclared {
+        self.graph.route(from, &[to]).ok_or_else(|| NoRoute::NotDeclared {
             pack: self.name.clone(),
             from: from.to_owned(),
             to: to.to_owned(),

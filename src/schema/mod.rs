@@ -9,11 +9,13 @@
 //!
 //! | table | keys |
 //! |---|---|
-//! | `[pack]` | `name`, `version`, `head`, `order` (`"graph"` or `"semver"`), `version_at` (a pointer; without it shapes are told by `when` alone), `unlabelled` (`"null"`, `"empty"`: labels that count as none), `summary` |
-//! | `[[shape]]` | `version`, `schema` (a file of the pack), `variant` (where a version has several shapes), `when` |
+//! | `[pack]` | `name`, `version`, `head` (a version, or `version/variant`), `order` (`"graph"` or `"semver"`), `version_at` (a pointer; without it shapes are told by `when` alone), `unlabelled` (`"null"`, `"empty"`: labels that count as none), `summary` |
+//! | `[[shape]]` | `version`, `schema` (a file of the pack), `variant` (where a version has several shapes), `unlabelled = true` (its documents carry no label and never get one), `when` |
 //! | `[[legacy]]` | `rule` (its name), `version`, `when`: tells the version of a document without a label |
+//! | `[[foreign]]` | `kind` (in words), `when`: tells a document of another kind, which is passed through |
 //! | `[fields]` | `frozen`, `measured`: lists of paths |
 //! | `[history]` | `at`: the array that gets a record for each rewrite |
+//! | `[[end]]` | `version` (or `version/variant`), `reason`, `stuck`: a shape from which no way leads to the head, on purpose. Documents told no version go to the head, else to the nearest end that is not stuck, and are current there; at a stuck one they are refused with the reason |
 //! | `[[fact]]` | `name`, `must_be = "id"`, and one of `file` + `format` + `pointer`; `member` + `pattern` (`"jobs/<id>/brief.yaml"`); `files` (a folder) |
 //! | `[[migration]]` | `from`, `to` (a version, or `version/variant`), `summary`, `[[migration.step]]` |
 //!
@@ -26,7 +28,7 @@
 //! | `default` | value, `after`, `also_null` | writes only where nothing is |
 //! | `rename` | `to` (a name) | keeps place and text |
 //! | `move`, `copy` | `to` (a path) | to an object that is there |
-//! | `preserve` | `to` (a path) | like `move`, making the objects above |
+//! | `preserve` | `to` (a path), or `record = true` | like `move`, making the objects above; or the value leaves the document for the store's record of the migration, with its exact text |
 //! | `remove` | `reason` | with its comma |
 //! | `map` | `table`, `otherwise` (`"fail"`, `"keep"`), or `otherwise_value`, `otherwise_json` | by the text of a string |
 //! | `cast` | `to` (a type) | only without loss |
@@ -44,9 +46,11 @@ mod condition;
 mod derive;
 mod detect;
 pub mod diff;
+mod end;
 mod engine;
 mod error;
 mod fact;
+mod foreign;
 mod graph;
 pub mod history;
 pub mod invariant;
@@ -54,6 +58,7 @@ mod pack;
 mod reader;
 mod shape;
 mod step;
+mod undescribed;
 
 #[cfg(test)]
 mod tests;
@@ -61,6 +66,7 @@ mod tests;
 pub use apply::StepProblem;
 pub use builtin::{builtin_names, pack_files};
 pub use detect::Detection;
+pub use end::{Destination, End};
 pub use engine::{Outcome, Refusal, Rewrite, Stamp};
 pub use error::{PackError, PackErrorKind};
 pub use fact::{FactFormat, FactSource, FactSpec, Facts, FileFact};

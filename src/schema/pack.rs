@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use toml::de::DeTable;
 
 use super::condition::Condition;
+use super::end::{End, read_ends};
 use super::error::{PackError, PackErrorKind};
 use super::fact::{FactSource, FactSpec};
+use super::foreign::Foreign;
 use super::graph::Graph;
 use super::invariant::IDENTITY;
 use super::reader::{Placed, Source, Table};
@@ -30,12 +32,14 @@ pub struct Pack {
     pub(super) schemas: Vec<Schema>,
     pub(super) shapes: Vec<Shape>,
     pub(super) legacy: Vec<LegacyRule>,
+    pub(super) foreign: Vec<Foreign>,
     pub(super) frozen: Vec<PointerPattern>,
     pub(super) measured: Vec<PointerPattern>,
     pub(super) history_at: Option<Pointer>,
     pub(super) facts: Vec<FactSpec>,
     pub(super) migrations: Vec<Migration>,
     pub(super) graph: Graph,
+    pub(super) ends: Vec<End>,
     pub(super) digest: Sha256,
 }
 
@@ -139,7 +143,7 @@ impl Pack {
             let known = shapes.iter().map(Shape::name).collect();
             Err(root.source.error(name.at, PackErrorKind::UnknownShape { name: name.value.clone(), known }))
         };
-        known(&head, true)?;
+        known(&head, false)?;
 
         let mut legacy = Vec::new();
         for table in root.tables("legacy")? {
@@ -180,12 +184,14 @@ impl Pack {
             schemas,
             shapes: Vec::new(),
             legacy,
+            foreign: Foreign::read_all(root)?,
             frozen,
             measured,
             history_at,
             facts,
             migrations: Vec::new(),
             graph: Graph::default(),
+            ends: Vec::new(),
             digest: Sha256::of(b""),
         };
         for table in root.tables("migration")? {
@@ -195,10 +201,17 @@ impl Pack {
             pack.migrations.push(pack.read_migration(&table, from.value, to.value)?);
             table.finish()?;
         }
+        let ends = read_ends(root)?;
+        for (at, end) in &ends {
+            known(&Placed { at: *at, value: end.version.clone() }, false)?;
+        }
         root.finish()?;
         pack.graph = Graph::new(&shapes, &pack.migrations)
             .map_err(|twice| root.error(PackErrorKind::Twice { what: "migration", name: twice }))?;
         pack.shapes = shapes;
+        let (places, ends): (Vec<usize>, Vec<End>) = ends.into_iter().unzip();
+        pack.ends = ends;
+        pack.check_ends(root, &places)?;
         pack.digest = digest_of(&pack.compiled());
         Ok(pack)
     }
@@ -247,7 +260,7 @@ impl Pack {
     fn compiled(&self) -> Value {
         let conditions = |list: &[Condition]| list.iter().map(Condition::compiled).collect::<Vec<_>>();
         let patterns = |list: &[PointerPattern]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-        json!({
+        let mut compiled = json!({
             "name": self.name,
             "version": self.version,
             "version_at": self.version_at,
@@ -257,8 +270,10 @@ impl Pack {
             "shapes": self.shapes.iter().map(|shape| json!({
                 "name": shape.name(),
                 "schema": self.schemas[shape.schema].compact,
+                "labelled": shape.labelled,
                 "when": conditions(&shape.when),
             })).collect::<Vec<_>>(),
+            "foreign": self.foreign.iter().map(Foreign::compiled).collect::<Vec<_>>(),
             "legacy": self.legacy.iter().map(|rule| json!({
                 "rule": rule.rule,
                 "version": rule.version,
@@ -268,7 +283,16 @@ impl Pack {
             "measured": patterns(&self.measured),
             "history_at": self.history_at,
             "migrations": self.migrations.iter().map(|m| m.digest.to_string()).collect::<Vec<_>>(),
-        })
+        });
+        // A table that a pack does not have is no part of its identity, so that packs keep theirs
+        // when the grammar grows.
+        let mut add = |key: &str, list: Vec<Value>| {
+            if !list.is_empty() {
+                compiled[key] = Value::Array(list);
+            }
+        };
+        add("ends", self.ends.iter().map(|e| json!([e.version, e.reason, e.stuck])).collect());
+        compiled
     }
 
     /// The pack's name.

@@ -28,6 +28,8 @@ pub(super) struct Schema {
 pub(super) struct Shape {
     pub version: String,
     pub variant: Option<String>,
+    /// Whether documents of this shape carry a label; those that do not never get one.
+    pub labelled: bool,
     pub schema: usize,
     pub when: Vec<Condition>,
 }
@@ -60,9 +62,10 @@ pub(super) fn read_shapes(
                 schemas.len() - 1
             }
         };
+        let labelled = !table.flag("unlabelled")?;
         let when = Condition::read_all(&table.tables("when")?)?;
         table.finish()?;
-        let shape = Shape { version, variant, schema, when };
+        let shape = Shape { version, variant, labelled, schema, when };
         // Where a version has several shapes, each needs a name of its own.
         let clash = shapes.iter().any(|other| {
             other.version == shape.version
@@ -141,7 +144,7 @@ fn set_label(value: &mut Value, root: Node<'_>, at: &Pointer, label: &str) {
 }
 
 /// `$ref` chains longer than this are taken for circles.
-const REF_DEPTH: usize = 64;
+pub(super) const REF_DEPTH: usize = 64;
 
 fn describes(root: &Value, schema: &Value, tokens: &[&str], depth: usize) -> bool {
     let Some((token, rest)) = tokens.split_first() else { return true };

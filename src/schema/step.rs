@@ -36,16 +36,43 @@ pub(super) enum Unmapped {
 
 #[derive(Debug, Clone)]
 pub(super) enum Op {
-    Set { value: Source, after: Option<String> },
-    Default { value: Source, after: Option<String>, also_null: bool },
-    Rename { to: String },
-    Move { to: PointerPattern },
-    Copy { to: PointerPattern },
-    Preserve { to: PointerPattern },
-    Remove { reason: String },
-    Map { table: Vec<(String, Json)>, otherwise: Unmapped },
-    Cast { to: JsonType },
-    Require { that: Vec<Condition>, text: String },
+    Set {
+        value: Source,
+        after: Option<String>,
+    },
+    Default {
+        value: Source,
+        after: Option<String>,
+        also_null: bool,
+    },
+    Rename {
+        to: String,
+    },
+    Move {
+        to: PointerPattern,
+    },
+    Copy {
+        to: PointerPattern,
+    },
+    Preserve {
+        to: PointerPattern,
+    },
+    /// The value leaves the document for whoever keeps the record of the migration.
+    Record,
+    Remove {
+        reason: String,
+    },
+    Map {
+        table: Vec<(String, Json)>,
+        otherwise: Unmapped,
+    },
+    Cast {
+        to: JsonType,
+    },
+    Require {
+        that: Vec<Condition>,
+        text: String,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -84,7 +111,11 @@ impl Step {
             "rename" => Op::Rename { to: table.need_text("to")?.value },
             "move" => Op::Move { to: read_target(table, &path)? },
             "copy" => Op::Copy { to: read_target(table, &path)? },
-            "preserve" => Op::Preserve { to: read_target(table, &path)? },
+            "preserve" => match (table.flag("record")?, table.text("to")?) {
+                (true, None) => Op::Record,
+                (false, Some(_)) => Op::Preserve { to: read_target(table, &path)? },
+                _ => return Err(table.error(PackErrorKind::OneOf { keys: &["to", "record = true"] })),
+            },
             "remove" => Op::Remove { reason: table.need_text("reason")?.value },
             "map" => read_map(table)?,
             "cast" => Op::Cast { to: read_cast(table)? },
@@ -122,7 +153,7 @@ impl Step {
             }
             Op::Move { to } | Op::Preserve { to } => vec![removed(), to.clone()],
             Op::Copy { to } => vec![to.clone()],
-            Op::Remove { .. } => vec![removed()],
+            Op::Remove { .. } | Op::Record => vec![removed()],
             Op::Require { .. } => Vec::new(),
         }
     }
@@ -195,6 +226,7 @@ impl Step {
             Op::Move { to: target } => ("move", to(target)),
             Op::Copy { to: target } => ("copy", to(target)),
             Op::Preserve { to: target } => ("preserve", to(target)),
+            Op::Record => ("preserve", json!({"record": true})),
             Op::Remove { reason } => ("remove", json!({"reason": reason})),
             Op::Map { table, otherwise } => (
                 "map",

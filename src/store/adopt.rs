@@ -187,7 +187,7 @@ impl Store {
                 attempt_of: None,
                 exceptions,
             };
-            changes.push(Change { key: run.key.clone(), what });
+            changes.push(Change::run(run.key.clone(), what));
         }
         if changes.is_empty() {
             stage.end();

@@ -34,11 +34,25 @@ pub(super) struct Operation {
 }
 
 /// One change of a batch.
-pub(super) struct Change {
-    /// The run.
-    pub key: RunKey,
-    /// What is done to it.
-    pub what: What,
+#[allow(clippy::large_enum_variant)] // A batch holds few thousands; a box each would cost more than it saves.
+pub(super) enum Change {
+    /// A run changes.
+    Run {
+        /// The run.
+        key: RunKey,
+        /// What is done to it.
+        what: What,
+    },
+    /// No run changes; the log tells of the store or of what lies outside it. The entry comes from
+    /// [`Operation::entry`], with the members of its kind.
+    Store(Entry),
+}
+
+impl Change {
+    /// A change of a run.
+    pub fn run(key: RunKey, what: What) -> Self {
+        Self::Run { key, what }
+    }
 }
 
 /// What a change does.
@@ -72,13 +86,17 @@ pub(super) enum What {
         staged: String,
         /// The migration that did it.
         route: Option<Route>,
+        /// Values that left the manifest for the record of the migration.
+        preserved: Option<Sha256>,
     },
     /// Nothing changes; the log tells of it.
     Tell {
         /// The kind of entry.
         kind: EntryKind,
         /// What it tells in full.
-        detail: Sha256,
+        detail: Option<Sha256>,
+        /// Its result, for the kinds that have one.
+        outcome: Option<String>,
     },
 }
 
@@ -150,7 +168,8 @@ impl Operation {
         Ok(stage)
     }
 
-    fn entry(&self, kind: EntryKind) -> Entry {
+    /// An entry of this operation, with nothing but its head.
+    pub fn entry(&self, kind: EntryKind) -> Entry {
         let actor = Sha256::of(&self.actor.to_bytes());
         let mut entry = Entry::new(kind, self.store.context.clock.now(), actor, self.id, self.batch);
         entry.reason = self.reason.as_ref().map(|reason| Sha256::of(&reason.to_bytes()));
@@ -192,9 +211,12 @@ impl Operation {
             session.append(&batch)?;
             let mut foreign = Vec::new();
             for (at, entry, _) in &entries {
-                let staged = match &changes[*at].what {
-                    What::New { staged, .. } | What::Rewrite { staged, .. } => Some(staged.as_str()),
-                    What::Tell { .. } => None,
+                let staged = match &changes[*at] {
+                    Change::Store(_) => continue,
+                    Change::Run { what: What::New { staged, .. } | What::Rewrite { staged, .. }, .. } => {
+                        Some(staged.as_str())
+                    }
+                    Change::Run { what: What::Tell { .. }, .. } => None,
                 };
                 let states = [entry.before, entry.after];
                 let target = Target { entry, states: &states, wanted: 1, staged };
@@ -213,15 +235,22 @@ impl Operation {
 
     /// Completes a change into an entry, or tells what stands against it.
     fn fill(&mut self, change: &Change) -> Result<Result<Entry, Conflict>, StoreError> {
-        let key = &change.key;
+        let (key, what) = match change {
+            Change::Run { key, what } => (key, what),
+            Change::Store(entry) => {
+                let mut entry = entry.clone();
+                entry.batch = self.batch;
+                return Ok(Ok(entry));
+            }
+        };
         let state = self.states.get(key)?;
-        let kind = match &change.what {
+        let kind = match what {
             What::New { kind, .. } | What::Rewrite { kind, .. } | What::Tell { kind, .. } => *kind,
         };
         let mut entry = self.entry(kind);
         entry.job_id = Some(key.job.clone());
         entry.run_id = Some(key.run.clone());
-        match (&change.what, state) {
+        match (what, state) {
             (What::New { .. }, Some(_)) => return Ok(Err(Conflict::Exists(key.clone()))),
             (What::New { manifest, files, outcome, attempt_of, exceptions, .. }, None) => {
                 if let Some(twin) = self.states.twin(key)? {
@@ -241,13 +270,14 @@ impl Operation {
                 entry.exceptions = *exceptions;
             }
             (_, None) => return Ok(Err(Conflict::Unknown(key.clone()))),
-            (What::Rewrite { before, after, route, .. }, Some(state)) => {
+            (What::Rewrite { before, after, route, preserved, .. }, Some(state)) => {
                 if state.manifest != *before {
                     let (run, planned, found) = (key.clone(), *before, state.manifest);
                     return Ok(Err(Conflict::Changed { run, planned, found }));
                 }
                 continue_run(&mut entry, &state);
                 entry.after = Some(*after);
+                entry.detail = *preserved;
                 if let Some(route) = route {
                     entry.from = route.path.first().cloned();
                     entry.to = route.path.last().cloned();
@@ -255,10 +285,11 @@ impl Operation {
                     entry.pack = Some(route.pack.clone());
                 }
             }
-            (What::Tell { detail, .. }, Some(state)) => {
+            (What::Tell { detail, outcome, .. }, Some(state)) => {
                 continue_run(&mut entry, &state);
                 entry.after = Some(state.manifest);
-                entry.detail = Some(*detail);
+                entry.detail = *detail;
+                entry.outcome = outcome.clone();
             }
         }
         Ok(Ok(entry))

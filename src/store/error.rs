@@ -9,6 +9,7 @@ use crate::format::RecordError;
 use crate::format::config::ConfigError;
 use crate::format::manifest::ManifestError;
 use crate::index::IndexError;
+use crate::schema::PackError;
 
 /// The kind of a failure: what a caller branches on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,8 +200,11 @@ pub enum StoreError {
     #[error("{0}")]
     NoVersion(String),
     /// No such pack.
-    #[error("no pack {0:?}")]
+    #[error("no pack {0:?}: it is neither installed nor built in")]
     NoPack(String),
+    /// A pack cannot be read.
+    #[error("the pack cannot be read: {0}")]
+    Pack(#[from] PackError),
     /// Someone else changed the same thing.
     #[error("{0}")]
     Conflict(Conflict),
@@ -380,7 +384,7 @@ impl StoreError {
             Self::AlreadyAStore { .. } | Self::NotEmpty { .. } | Self::Filesystem { .. } => {
                 ErrorKind::Refused
             }
-            Self::Input { .. } => ErrorKind::Refused,
+            Self::Input { .. } | Self::Pack(_) => ErrorKind::Refused,
             Self::NoRun { .. }
             | Self::AmbiguousRun { .. }
             | Self::NoJob { .. }

@@ -245,6 +245,10 @@ impl Store {
                 // The revision planned from is durable before the entry that names it: it may have
                 // been edited in place and adopted by nobody.
                 stage.keep(before)?;
+                let preserved = match rewrite.preserved_record() {
+                    Some(record) => Some(stage.keep(&record)?.sha256),
+                    None => None,
+                };
                 let (staged, after) = stage.revision(&rewrite.bytes)?;
                 let route = Route { path: rewrite.path.clone(), pack: pack_ref.clone() };
                 let what = What::Rewrite {
@@ -253,8 +257,9 @@ impl Store {
                     after: after.sha256,
                     staged,
                     route: Some(route),
+                    preserved,
                 };
-                changes.push(Change { key: key.clone(), what });
+                changes.push(Change::run(key.clone(), what));
                 changed.push(rows.len());
             }
             rows.push(dry(key, plan));

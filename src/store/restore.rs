@@ -96,8 +96,8 @@ impl Store {
         self.put_back(&dir, &repairs)?;
         report.restored = repairs.into_iter().map(|repair| repair.restored).collect();
         let detail = stage.keep(&detail(&report))?.sha256;
-        let what = What::Tell { kind: EntryKind::Restored, detail };
-        for answer in operation.commit(stage, vec![Change { key: key.clone(), what }])? {
+        let what = What::Tell { kind: EntryKind::Restored, detail: Some(detail), outcome: None };
+        for answer in operation.commit(stage, vec![Change::run(key.clone(), what)])? {
             report.entry = Some(answer.map_err(StoreError::Conflict)?.entry);
         }
         operation.end();

@@ -87,7 +87,7 @@ impl Store {
                 let left = match decision {
                     Decision::To { before, after } => match self.rewrite(key, before, after, &mut stage) {
                         Ok(what) => {
-                            changes.push(Change { key: key.clone(), what });
+                            changes.push(Change::run(key.clone(), what));
                             continue;
                         }
                         Err(StoreError::BlobMissing { digest, .. }) => {
@@ -113,8 +113,10 @@ impl Store {
             }
             let planned: Vec<(RunKey, Sha256, Sha256)> = changes
                 .iter()
-                .filter_map(|change| match &change.what {
-                    What::Rewrite { before, after, .. } => Some((change.key.clone(), *before, *after)),
+                .filter_map(|change| match change {
+                    Change::Run { key, what: What::Rewrite { before, after, .. } } => {
+                        Some((key.clone(), *before, *after))
+                    }
                     _ => None,
                 })
                 .collect();
@@ -156,6 +158,13 @@ impl Store {
             return Err(StoreError::BadRun { run: key.to_string(), why: broken.to_string() });
         }
         let (staged, _) = stage.revision(&bytes)?;
-        Ok(What::Rewrite { kind: EntryKind::RolledBack, before: *before, after: *after, staged, route: None })
+        Ok(What::Rewrite {
+            kind: EntryKind::RolledBack,
+            before: *before,
+            after: *after,
+            staged,
+            route: None,
+            preserved: None,
+        })
     }
 }

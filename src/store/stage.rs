@@ -205,7 +205,8 @@ impl Stage {
         Ok((blob, list, entries))
     }
 
-    fn keep_list(&mut self, entries: &[FileEntry]) -> Result<BlobId, StoreError> {
+    /// Keeps a file list.
+    pub fn keep_list(&mut self, entries: &[FileEntry]) -> Result<BlobId, StoreError> {
         let mut last = None;
         for blob in file_list::print(entries) {
             last = Some(self.blobs.put_small(&blob)?);

@@ -132,6 +132,7 @@ impl Store {
             self.check_anchors(options, checkpoint.as_ref(), &log.roots, &mut report)?;
             report.findings.append(&mut log.findings);
             self.check_strangers(&mut report)?;
+            self.check_packs(&mut report.findings)?;
             self.check_objects(&log, &mut report)?;
             self.check_tmp(&log.view, &mut report);
         }
@@ -356,7 +357,9 @@ impl Store {
                 report.findings.push(finding.found("nothing"));
             }
         }
-        let lists: HashSet<Sha256> = log.states.values().map(|state| state.files).collect();
+        let mut lists: HashSet<Sha256> = log.states.values().map(|state| state.files).collect();
+        // A log that cannot be read has findings of its own.
+        lists.extend(self.installed_packs().unwrap_or_default().iter().map(|pack| pack.files));
         for list in &lists {
             let Ok(files) = self.file_list(list) else {
                 report.findings.push(Finding::of_store(Code::BlobMissing, format!("file list {list}")));

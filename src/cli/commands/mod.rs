@@ -10,6 +10,7 @@ pub(super) mod init;
 pub(super) mod list;
 pub(super) mod man;
 pub(super) mod migrate;
+pub(super) mod pack;
 pub(super) mod query;
 pub(super) mod record;
 pub(super) mod reindex;

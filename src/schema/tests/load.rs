@@ -186,3 +186,55 @@ fn route_from_a_variant_follows_the_variant_s_own_migrations() {
     assert_eq!(rewrite.bytes, b"{\"v\":\"2\",\"y\":1}");
     assert_eq!(rewrite.path, ["1", "1", "2"]);
 }
+
+/// Two lines: `a -> d`, the head, and `b -> c`; what `c` is depends on `stuck`.
+fn two_lines(stuck: bool) -> String {
+    let mut text =
+        "[pack]\nname = \"g\"\nversion = \"1\"\nversion_at = \"/v\"\nhead = \"d\"\norder = \"graph\"\n"
+            .to_owned();
+    for version in ["a", "b", "c", "d"] {
+        text += &format!("[[shape]]\nversion = \"{version}\"\nschema = \"s.schema.json\"\n");
+    }
+    text += "[[migration]]\nfrom = \"a\"\nto = \"d\"\n[[migration]]\nfrom = \"b\"\nto = \"c\"\n";
+    text + &format!("[[end]]\nversion = \"c\"\nreason = \"needs a run\"\nstuck = {stuck}\n")
+}
+
+#[test]
+fn end_that_is_not_stuck_is_where_its_line_goes() {
+    let pack = parse(&[("pack.toml", &two_lines(false)), ("s.schema.json", "{}")]).expect("loads");
+    let migrate = |text: &str, to: Option<&str>| pack.migrate(text.as_bytes(), to, &Facts::default(), None);
+    assert_eq!(rewritten(migrate("{\"v\":\"a\"}", None)).path, ["a", "d"]);
+    assert_eq!(rewritten(migrate("{\"v\":\"b\"}", None)).path, ["b", "c"]);
+    assert_eq!(rewritten(migrate("{\"v\":\"b\"}", Some("d"))).path, ["b", "c"]);
+    assert_eq!(migrate("{\"v\":\"c\"}", None), Outcome::Current { version: "c".to_owned() });
+    assert!(matches!(refused(migrate("{\"v\":\"c\"}", Some("a"))), Refusal::NoRoute(_)));
+    assert!(matches!(pack.destination("b"), Destination::End(end, route)
+        if end.version == "c" && route.len() == 1));
+    assert!(matches!(pack.destination("a"), Destination::Head(route) if route.len() == 1));
+}
+
+#[test]
+fn end_that_is_stuck_refuses_with_the_pack_s_reason() {
+    let pack = parse(&[("pack.toml", &two_lines(true)), ("s.schema.json", "{}")]).expect("loads");
+    let migrate = |text: &str, to: Option<&str>| pack.migrate(text.as_bytes(), to, &Facts::default(), None);
+    for text in ["{\"v\":\"b\"}", "{\"v\":\"c\"}"] {
+        let refusal = refused(migrate(text, None));
+        assert!(matches!(&refusal, Refusal::Stuck { reason, .. } if reason == "needs a run"), "{refusal}");
+    }
+    assert_eq!(migrate("{\"v\":\"c\"}", Some("c")), Outcome::Current { version: "c".to_owned() });
+    assert!(matches!(pack.destination("c"), Destination::Stuck(_)));
+}
+
+#[test]
+fn end_with_a_way_to_the_head_is_refused_when_the_pack_is_loaded() {
+    let load = |end: &str| {
+        let text =
+            two_lines(true).replace("version = \"c\"\nreason", &format!("version = \"{end}\"\nreason"));
+        parse(&[("pack.toml", &text), ("s.schema.json", "{}")]).map_err(|error| error.kind)
+    };
+    for end in ["a", "d"] {
+        assert!(matches!(load(end), Err(PackErrorKind::NoEnd { .. })), "{end}");
+    }
+    assert!(matches!(load("z"), Err(PackErrorKind::UnknownShape { .. })));
+    assert!(load("b").is_ok());
+}

@@ -1,6 +1,7 @@
 //! Tests of packs: loading, detection, steps, the engine's refusals, the history.
 
 mod hostile;
+mod kinds;
 mod load;
 mod sigilzero;
 mod steps;

@@ -244,3 +244,20 @@ fn input_files_are_named_up_to_the_first_dot_unless_names_collide() {
     assert_eq!(brief, format!("{{\"path\":\"inputs/brief.yaml\",\"sha256\":\"{digest}\",\"bytes\":1}}"));
     assert_eq!(rewrite.changes[0], "backfilled /input_snapshots from 5 files below inputs/");
 }
+
+#[test]
+fn preserve_in_the_record_takes_the_exact_text_out_of_the_document() {
+    let step = "op = \"preserve\"\npath = \"/r/*/t\"\nrecord = true";
+    let rewrite = rewritten(run(step, r#""r":[{"t":1E-8,"k":1},{},{"t":"\/\u00e9"}]"#));
+    assert_eq!(String::from_utf8_lossy(&rewrite.bytes), r#"{"v":"2","r":[{"k":1},{},{}]}"#);
+    let kept: Vec<_> = rewrite.preserved.iter().map(|(at, text)| format!("{at} {text}")).collect();
+    assert_eq!(kept, ["/r/0/t 1E-8", r#"/r/2/t "\/\u00e9""#]);
+    assert_eq!(rewrite.changes[0], "preserved /r/0/t in the record of the migration");
+    let record = String::from_utf8(rewrite.preserved_record().expect("there are values")).expect("UTF-8");
+    assert!(record.starts_with(r#"{"v":1,"values":[{"at":"/r/0/t","text":"1E-8"},"#), "{record}");
+    for bad in ["to = \"/b\"\nrecord = true", "record = false", ""] {
+        let step = format!("[[migration.step]]\nop = \"preserve\"\npath = \"/a\"\n{bad}");
+        let bad = two_versions("", &step).map_err(|error| error.kind);
+        assert!(matches!(bad, Err(PackErrorKind::OneOf { .. })), "{bad:?}");
+    }
+}

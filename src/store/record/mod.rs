@@ -223,7 +223,7 @@ impl Store {
             exceptions: None,
         };
         let id = operation.id;
-        let answers = operation.commit(stage, vec![Change { key: key.clone(), what }])?;
+        let answers = operation.commit(stage, vec![Change::run(key.clone(), what)])?;
         for answer in answers {
             match answer {
                 Ok(_) => {}

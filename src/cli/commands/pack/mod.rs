@@ -1,0 +1,74 @@
+//! `strongroom pack`: what an author of packs needs, and the packs of a store.
+
+mod store;
+
+use std::path::Path;
+
+use crate::cli::error::CliError;
+use crate::cli::session::Session;
+use crate::schema::{self, PACK_FILE, Pack};
+use crate::store::{PackFiles, StoreError, read_pack_folder};
+
+/// Packs: kinds of document with their versions and migrations
+///
+/// A pack is a folder with a pack.toml and a JSON Schema for each shape. PACK is such a folder, or the
+/// name of a pack that is installed in the store or built in (name@version for one version of it).
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Keep a pack in the store
+    ///
+    /// Its files lie under packs/ and among the objects, and one entry of the log names the pack with its
+    /// digest. From then on its name means this pack.
+    Install(store::InstallArgs),
+    /// List the packs that are installed and built in
+    List,
+    /// Show one pack: versions, migrations, where it comes from
+    Show(store::ShowArgs),
+}
+
+impl Args {
+    /// Whether it changes the store's log.
+    pub fn writes(&self) -> bool {
+        matches!(self.action, Action::Install(_))
+    }
+}
+
+pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
+    match args.action {
+        Action::Install(args) => store::install(&args, session),
+        Action::List => store::list(session),
+        Action::Show(args) => store::show(&args, session),
+    }
+}
+
+/// The files of a pack given as a folder or by name.
+fn files_of(given: &str, session: &Session) -> Result<PackFiles, CliError> {
+    let path = Path::new(given);
+    if given.contains('/') || path.is_dir() {
+        return Ok(read_pack_folder(path)?);
+    }
+    if let Some(store) = session.store_if_any()? {
+        return Ok(store.pack_files(given)?);
+    }
+    let version = |name: &str| Pack::builtin(name).map(Pack::version);
+    let (name, wanted) = given.split_once('@').map_or((given, None), |(name, v)| (name, Some(v)));
+    let files = schema::pack_files(name).filter(|_| wanted.is_none() || wanted == version(name));
+    Ok(files.ok_or_else(|| StoreError::NoPack(given.to_owned()))?)
+}
+
+/// Reads a pack; an error names the file as the user knows it, with line and column.
+fn read(given: &str, files: &PackFiles) -> Result<Pack, CliError> {
+    Pack::parse(files).map_err(|error| {
+        let hint = match files.contains_key(PACK_FILE) {
+            true => "the place is file:line:column within the pack",
+            false => "a pack is a folder with a pack.toml; strongroom pack new drafts one",
+        };
+        CliError::refused(format!("{}/{error}", given.trim_end_matches('/')), Some(hint.to_owned()))
+    })
+}

@@ -1,0 +1,129 @@
+//! Documents without a label for ever, documents of another kind, members that no schema describes.
+
+use super::*;
+use crate::base::json::scan;
+
+/// A pack whose old documents are told by shape and whose head is one variant of its version.
+fn pack() -> Pack {
+    let text = r#"
+[pack]
+name = "t"
+version = "1"
+version_at = "/v"
+head = "2/new"
+order = "graph"
+
+[[shape]]
+version = "old"
+unlabelled = true
+schema = "old.schema.json"
+when = [{ present = "/a" }, { absent = "/v" }]
+
+[[shape]]
+version = "older"
+unlabelled = true
+schema = "old.schema.json"
+when = [{ at = "", type = "array" }]
+
+[[shape]]
+version = "2"
+variant = "first"
+schema = "s.schema.json"
+when = [{ present = "/x" }]
+
+[[shape]]
+version = "2"
+variant = "new"
+schema = "s.schema.json"
+when = [{ absent = "/x" }]
+
+[[foreign]]
+kind = "a sample"
+when = [{ present = "/ts" }, { absent = "/v" }]
+
+[[migration]]
+from = "old"
+to = "old2"
+
+    [[migration.step]]
+    op = "rename"
+    path = "/a"
+    to = "b"
+
+[[shape]]
+version = "old2"
+unlabelled = true
+schema = "old.schema.json"
+when = [{ present = "/b" }, { absent = "/v" }]
+
+[[migration]]
+from = "2/first"
+to = "2/new"
+
+    [[migration.step]]
+    op = "rename"
+    path = "/x"
+    to = "y"
+"#;
+    let old = r#"{"type":["object","array"],"properties":{"a":{"type":"integer"},"b":{"type":"integer"}}}"#;
+    let schema = r##"{"type":"object","properties":{"v":{},"x":{},"y":{},"o":{"anyOf":[{"type":"null"},{"$ref":"#/$defs/o"}]},
+        "free":{"type":"object"},"list":{"items":{"properties":{"k":{}}}},"any":{"additionalProperties":true}},
+        "$defs":{"o":{"type":"object","properties":{"k":{}}}}}"##;
+    parse(&[("pack.toml", text), ("old.schema.json", old), ("s.schema.json", schema)]).expect("loads")
+}
+
+fn detected(text: &str) -> String {
+    pack().detect(&scan(text.as_bytes()).expect("valid")).to_string()
+}
+
+#[test]
+fn unlabelled_shape_is_told_by_shape_and_never_gets_a_label() {
+    assert_eq!(detected("{\"a\":1}"), "old");
+    assert_eq!(detected("[1]"), "older");
+    assert_eq!(
+        detected("{\"a\":\"x\"}"),
+        "says old, but does not fit it: /a: \"x\" is not of type \"integer\""
+    );
+    assert_eq!(
+        detected("{\"c\":1}"),
+        "not a document of this kind: it has no label, and no rule tells its version"
+    );
+    assert_eq!(detected("{\"v\":\"old\",\"c\":1}"), "unknown version \"old\"", "no label names it");
+    let rewrite = rewritten(pack().migrate(b"{ \"a\" : 1 }", Some("old2"), &Facts::default(), None));
+    assert_eq!(rewrite.bytes, b"{ \"b\" : 1 }");
+    assert_eq!(detected("{\"b\":1}"), "old2");
+}
+
+#[test]
+fn foreign_document_is_told_by_its_kind() {
+    let doc = scan(b"{\"ts\":1,\"a\":1}").expect("valid");
+    let found = pack().detect(&doc);
+    assert!(
+        matches!(&found, Detection::NotThisKind { kind: Some(kind), .. } if kind == "a sample"),
+        "{found:?}"
+    );
+    assert_eq!(detected("{\"v\":\"2\",\"ts\":1}"), "2/new");
+}
+
+#[test]
+fn foreign_rule_without_a_condition_is_refused() {
+    let error = two_versions("[[foreign]]\nkind = \"all\"", "").expect_err("refused");
+    assert_eq!(error.kind, PackErrorKind::MissingKey { key: "when" });
+}
+
+#[test]
+fn head_that_is_a_variant_is_reached_within_its_version() {
+    let rewrite = rewritten(pack().migrate(b"{\"v\":\"2\",\"x\":1}", None, &Facts::default(), None));
+    assert_eq!(rewrite.bytes, b"{\"v\":\"2\",\"y\":1}");
+    let again = pack().migrate(&rewrite.bytes, None, &Facts::default(), None);
+    assert_eq!(again, Outcome::Current { version: "2".to_owned() });
+}
+
+#[test]
+fn undescribed_members_are_listed_and_free_form_objects_are_not() {
+    let text = r#"{"v":"2","o":{"k":1,"q":1},"free":{"z":1},"any":{"z":{"z":1}},"list":[{"k":1},{"m":{"n":1}}],"zz":{"y":1}}"#;
+    let doc = scan(text.as_bytes()).expect("valid");
+    let places: Vec<String> = pack().undescribed(&doc, "2/new").iter().map(ToString::to_string).collect();
+    assert_eq!(places, ["/o/q", "/list/1/m", "/zz"]);
+    assert!(pack().undescribed(&doc, "no such shape").is_empty());
+}
