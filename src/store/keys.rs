@@ -192,16 +192,23 @@ impl Store {
             return Err(StoreError::Key { key: shown(), trouble: KeyTrouble::InStore });
         }
         let disk = Disk::open(&folder)?;
-        let mut new = match disk.create(&file, 0o600) {
-            Err(DiskError::Exists { .. }) => {
-                return Err(StoreError::Key { key: shown(), trouble: KeyTrouble::Exists });
-            }
-            created => created?,
-        };
+        if disk.stat(&file)?.is_some() {
+            return Err(StoreError::Key { key: shown(), trouble: KeyTrouble::Exists });
+        }
+        // Whole or not there: half a key would be refused by every later command, this one too.
+        let mut new = disk.create_temp("", 0o600)?;
+        let temp = new.path().to_owned();
         let mut text = format!("{}\n", key.secret_text()).into_bytes();
         let written = new.write_all(&text).and_then(|()| new.sync());
         text.fill(0);
-        written?;
+        if let Err(error) = written.and_then(|()| disk.rename_new(&temp, &file)) {
+            // What matters is why it failed; the leftover is as private as the key.
+            let _ = disk.unlink(&temp);
+            return Err(match error {
+                DiskError::Exists { .. } => StoreError::Key { key: shown(), trouble: KeyTrouble::Exists },
+                error => error.into(),
+            });
+        }
         disk.sync_dir("")?;
         let public = key.verifying_key().clone();
         self.disk.mkdir_all(paths::KEYS)?;
