@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Kills the real program at each file-changing system call of each writing command, or makes each one fail.
 
-Usage: scripts/crash-sweep.py [--errors] [--slice N] [--jobs N] [--only COMMAND] [--dir DIR] [PROGRAM]
+Usage: scripts/crash-sweep.py [--errors [--error NAME]] [--call NAME] [--only COMMAND] [--slice N] [--jobs N]
+                              [--dir DIR] [PROGRAM]
 
 For every point: a fresh copy of a small store, the command under strace with one fault, then `verify` (which must find
 nothing but what the command was to mend), the same command again without a fault (which must finish and come to the
 same runs as without a fault), `verify` again. With --errors each call fails once with each of several errors in place
 of the kill: the command must succeed or say why, never panic, and both checks and the second run must hold.
 
---slice N tries every N-th point only. --dir says where to work (default: /dev/shm, else the folder for temporary
+--error, --call and --only leave one error, system call or command; --slice N tries every N-th point. --dir says where to work (default: /dev/shm, else the folder for temporary
 files). PROGRAM is target/debug/strongroom. Prints a table; the exit code is 1 if a point is bad. Needs strace.
 """
 import argparse, collections, json, multiprocessing, os, re, shutil, subprocess, sys, tempfile
@@ -199,6 +200,8 @@ def main():
     global PROGRAM
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--errors", action="store_true")
+    parser.add_argument("--error")
+    parser.add_argument("--call")
     parser.add_argument("--slice", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--only")
@@ -217,14 +220,19 @@ def main():
             found, end = points(command, argv, top, args.errors)
             jobs = []
             for call, count in found:
+                if args.call not in (None, call):
+                    continue
                 words = f"{ERRORS.get(call, OTHERS)} {ABSENT.get(call, '')}".split() if args.errors else [None]
-                jobs += [(command, argv, top, call, count, error, end) for error in words]
+                chosen = [word for word in words if args.error in (None, word)]
+                jobs += [(command, argv, top, call, count, error, end) for error in chosen]
             jobs = jobs[:: args.slice]
             wrong = [answer for answer in pool.imap_unordered(attempt, jobs, chunksize=4) if answer]
             print(f"{command.name:24}{len(jobs):8}{len(wrong):6}", flush=True)
             bad += wrong
             total += len(jobs)
     print(f"{'all':24}{total:8}{len(bad):6}")
+    if not total:
+        sys.exit("no such point")
     for answer in bad[:20]:
         print("bad:", answer)
     sys.exit(1 if bad else 0)

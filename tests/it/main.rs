@@ -34,5 +34,7 @@ mod oracles;
 mod real_runs;
 mod sigilzero;
 mod source;
+#[cfg(feature = "cli")]
+mod sweep;
 mod tamper;
 mod tidy;
