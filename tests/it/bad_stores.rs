@@ -345,6 +345,12 @@ const OBJECTS: &[Row] = &[
         b.write("tmp/00000000000000000000000000000000-1/x", "x");
         b.write("tmp/00000000000000000000000000000000-1.lock", "");
     }, Plainly, "W205", OutOfScope),
+    ("file of an installed pack deleted", |b| {
+        b.install_pack();
+        let folder = fs::read_dir(b.dir.join("packs/sigilzero")).unwrap().next().unwrap().unwrap();
+        fs::remove_file(folder.path().join("pack.toml")).unwrap();
+    }, Plainly, "E180", OutOfScope),
+    ("file among the packs", |b| b.write("packs/notes", "x"), Plainly, "E181", OutOfScope),
     ("rubbish in the journal", |b| b.write("audit/wal/0000000000000099", "rubbish"), Plainly, "W206", Objects),
 ];
 
@@ -352,6 +358,15 @@ impl Bad {
     fn large(&self) -> String {
         let hex = strongroom::base::digest::BlobId::of(&large()).blake3.hex();
         format!("objects/{}/{}", &hex[..2], &hex[2..])
+    }
+
+    /// Installs the built-in pack's files, as anyone may a copy of their own.
+    fn install_pack(&self) {
+        let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/packs/sigilzero");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));
+        command.args(["--actor", "tester", "--store"]).arg(&self.dir).args(["pack", "install"]).arg(pack);
+        let ran = command.env_clear().output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }
 
     fn replace_bytes_of_bundle(&self) {
@@ -430,7 +445,7 @@ fn template() -> Template {
     let tea = format!("tea/{}", common::snapshot_run(&old, "tea", "1.1.0", 1));
     let label = format!("label/{}", common::old_run(&old, "label", 1));
     let chain = format!("chain/{}", chained_run(&old, &tea));
-    let key = bench.json(&["audit", "new-key"], 0)["key"].as_str().unwrap().to_owned();
+    let key = bench.json(&["audit", "key", "new"], 0)["key"].as_str().unwrap().to_owned();
     bench.run(&["adopt", "../old/artifacts"]).exits(0);
     bench.run(&["migrate"]).exits(0);
     bench.write("in.json", "{}\n");

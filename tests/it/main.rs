@@ -42,5 +42,7 @@ mod packs_real;
 mod real_runs;
 mod sigilzero;
 mod source;
+#[cfg(feature = "cli")]
+mod sweep;
 mod tamper;
 mod tidy;
