@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{KeyTrouble, Store, StoreError};
-use crate::backend::{Disk, DiskError, FileLock, Kind, is_temp_name};
+use crate::backend::{Disk, FileLock, Kind, is_temp_name};
 use crate::base::clock::Clock;
 use crate::base::digest::Sha256;
 use crate::format::paths;
