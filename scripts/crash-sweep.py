@@ -38,7 +38,7 @@ class Command:
 
 COMMANDS = [
     Command("init", "empty", "init store", again=(0, 1, 5, 6), between=(0, 10)),
-    Command("audit new-key", "adopted", "--store store audit new-key", again=(0, 8)),
+    Command("audit key new", "adopted", "--store store audit key new", again=(0, 8)),
     Command("adopt, unsigned", "adopted", "--store store adopt more"),
     Command("migrate, unsigned", "adopted", "--store store migrate"),
     Command("record, unsigned", "adopted", "--store store record --job j --input a=in.json --output out"),
@@ -93,7 +93,7 @@ def templates(top):
     must("init store", at)
     must("--store store adopt old", at)
     at = after("adopted", "keyed")
-    must("--store store audit new-key", at)
+    must("--store store audit key new", at)
     at = after("keyed", "migrated")
     must("--store store migrate", at)
     rows = json.loads(must("--store store --json list", at))["runs"]
@@ -180,7 +180,7 @@ def attempt(job):
         again = run(argv, cwd)
         if again.returncode not in command.again:
             return place + f"run again exits {again.returncode}: {(again.stdout + again.stderr).decode()}"
-        if command.name == "audit new-key":
+        if command.name == "audit key new":
             published = run("--store store audit checkpoint".split(), cwd)
             if published.returncode:
                 return place + f"no checkpoint with the key afterwards: {published.stderr.decode()}"
