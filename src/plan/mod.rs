@@ -4,7 +4,9 @@
 pub mod adopt;
 pub mod apply;
 pub mod bundle;
+pub mod keys;
 pub mod record;
 pub mod replay;
 pub mod rollback;
 pub mod verify;
+pub mod witness;

@@ -7,6 +7,7 @@
 mod pack;
 mod target;
 
+use std::collections::btree_map::Entry::Vacant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -23,7 +24,7 @@ use crate::format::file_list::ListBlob;
 use crate::format::finding::Finding;
 use crate::format::paths;
 use crate::format::verification::Verification;
-use crate::note::VerifyingKey;
+use crate::note::{SigningKey, VerifyingKey};
 use target::Target;
 
 /// What to bundle and where.
@@ -50,23 +51,23 @@ pub struct EvidenceReport {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Who signed the statement; `None` when there was no key to sign it with.
-    pub signed_by: Option<String>,
+    /// Who signed the statement: nobody when there was no key to sign it with.
+    pub signed_by: Vec<String>,
     /// What was found wrong with the runs as they lie in the store.
     pub findings: Vec<Finding>,
 }
 
 impl Store {
-    /// Makes an evidence bundle of runs. With a signer the checkpoint is published first and the
-    /// statement signed; without one the bundle has the checkpoint that is there.
+    /// Makes an evidence bundle of runs. With signers the checkpoint is published first and the
+    /// statement signed; without any the bundle has the checkpoint that is there.
     pub fn evidence(
         &self,
         options: &EvidenceOptions,
-        signer: Option<&Signer>,
+        signers: &[Signer],
     ) -> Result<EvidenceReport, StoreError> {
-        let checkpoint = match signer {
-            Some(signer) => self.publish(signer)?,
-            None => self.checkpoint()?.ok_or(StoreError::NotPublished { index: 0, size: 0 })?,
+        let checkpoint = match signers {
+            [_, ..] => self.publish(signers)?,
+            [] => self.checkpoint()?.ok_or(StoreError::NotPublished { index: 0, size: 0 })?,
         };
         let mut runs = options.runs.clone();
         runs.sort();
@@ -74,7 +75,7 @@ impl Store {
         let checked = VerifyOptions { runs: runs.clone(), ..VerifyOptions::default() };
         let findings = self.verify(&checked)?.findings;
         let mut target = Target::begin(self, options)?;
-        let made = Making { store: self, view: self.log()?, checkpoint, signer, findings }
+        let made = Making { store: self, view: self.log()?, checkpoint, signers, findings }
             .fill(&mut target, &runs)
             .and_then(|made| target.publish().map(|()| made));
         if made.is_err() {
@@ -89,7 +90,7 @@ struct Making<'s> {
     store: &'s Store,
     view: LogView,
     checkpoint: Checkpoint,
-    signer: Option<&'s Signer>,
+    signers: &'s [Signer],
     findings: Vec<Finding>,
 }
 
@@ -129,8 +130,9 @@ impl Making<'_> {
 
     /// The keys that did sign the checkpoint, of those that are known here.
     fn keys(&self) -> Result<Vec<VerifyingKey>, StoreError> {
-        let mut keys = self.store.own_keys()?;
-        keys.extend(self.signer.map(|signer| signer.verifying_key().clone()));
+        let files = self.store.key_files()?;
+        let mut keys: Vec<VerifyingKey> = files.into_iter().filter_map(|(_, key)| key).collect();
+        keys.extend(self.signers.iter().map(|signer| signer.verifying_key().clone()));
         let mut signed: Vec<VerifyingKey> = self
             .checkpoint
             .note
@@ -154,10 +156,10 @@ impl Making<'_> {
             target.put(&bundle::entry(key, seq), bytes)?;
             target.put(&bundle::proof(key, seq), proof.to_string().as_bytes())?;
             for digest in [entry.before, entry.after].into_iter().flatten() {
-                if !revisions.contains_key(&digest) {
+                if let Vacant(place) = revisions.entry(digest) {
                     let bytes = self.store.revision(&digest)?;
                     target.put(&bundle::revision(key, &digest), &bytes)?;
-                    revisions.insert(digest, bytes);
+                    place.insert(bytes);
                 }
             }
             lists.extend(entry.files);
@@ -227,7 +229,7 @@ impl Making<'_> {
         contents: &Contents,
         runs: Vec<RunClaim>,
         target: &mut Target,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         let names: Vec<String> = contents.runs.iter().map(|run| run.key.to_string()).collect();
         let (bytes, files) = (target.bytes(), target.count());
         let newest = contents.newest();
@@ -243,21 +245,16 @@ impl Making<'_> {
         let subjects = target.digests().iter().map(|(path, digest)| (path, *digest));
         let claims = Claims { log: contents.log.clone(), runs };
         let statement = Statement::new(subjects, claims).to_bytes();
-        let signed_by = match self.signer {
-            Some(signer) => {
-                let envelope = Envelope::sign(dsse::IN_TOTO, statement, &[signer.key()]);
-                target.put(bundle::ENVELOPE, &envelope.to_bytes())?;
-                Some(dsse::key_id(signer.verifying_key()))
-            }
-            None => {
-                target.put(bundle::STATEMENT, &statement)?;
-                None
-            }
-        };
+        if self.signers.is_empty() {
+            target.put(bundle::STATEMENT, &statement)?;
+        } else {
+            let keys: Vec<&SigningKey> = self.signers.iter().map(Signer::key).collect();
+            target.put(bundle::ENVELOPE, &Envelope::sign(dsse::IN_TOTO, statement, &keys).to_bytes())?;
+        }
         let mut tags = target.digests().clone();
         tags.retain(|path, _| !path.starts_with(bundle::PAYLOAD));
         target.put(bundle::TAG_MANIFEST, bag::print(&tags).as_bytes())?;
-        Ok(signed_by)
+        Ok(self.signers.iter().map(|signer| dsse::key_id(signer.verifying_key())).collect())
     }
 }
 

@@ -101,7 +101,8 @@ fn cli_evidence_is_checked_without_the_store_and_the_same_store_gives_the_same_b
         assert_eq!((codes(&report).len(), &report["established"]), (0, &Value::Bool(true)));
         assert_eq!(report["runs"][0]["entries"], 3);
         assert_eq!(report["runs"][0]["revisions"], 2);
-        assert_eq!(report["stated_by"][0], key.rsplitn(2, '+').last().unwrap());
+        let name: Vec<&str> = key.splitn(3, '+').take(2).collect();
+        assert_eq!(report["stated_by"][0], name.join("+"));
         let open = away.json(&["check-evidence", place], 0);
         assert_eq!((codes(&open), &open["established"]), (["W209"].into(), &Value::Bool(false)));
     }
@@ -329,7 +330,7 @@ fn cli_evidence_guide_runs_as_it_stands_and_its_commands_reject_a_changed_bundle
         ("Failure", |dir| {
             let path = dir.join("data/log/checkpoint");
             let text = std::fs::read_to_string(&path).unwrap();
-            overwrite(&path, text.replacen("\n5\n", "\n6\n", 1));
+            overwrite(&path, text.replacen("\n6\n", "\n7\n", 1));
         }),
         ("data/more", |dir| std::fs::write(dir.join("data/more"), "x").unwrap()),
     ];
@@ -337,4 +338,68 @@ fn cli_evidence_guide_runs_as_it_stands_and_its_commands_reject_a_changed_bundle
         let said = run(&changed(&bench, change));
         assert!(said.contains(word), "{word}: {said}");
     }
+}
+
+/// Makes a zip file of these members with a program that shares nothing with ours.
+const ZIPPED: &str = r#"
+import sys, warnings, zipfile
+warnings.simplefilter("ignore")
+kind, source, target = sys.argv[1:]
+old = zipfile.ZipFile(source)
+packing = zipfile.ZIP_DEFLATED if kind in ("deflated", "bomb") else zipfile.ZIP_STORED
+with zipfile.ZipFile(target, "w", packing) as new:
+    for name in old.namelist():
+        new.writestr(name[len("evidence/"):] if kind == "flat" else name, old.read(name))
+    if kind == "above": new.writestr("evidence/../../x", b"x")
+    if kind == "root": new.writestr("/x", b"x")
+    if kind == "twice": new.writestr("evidence/report.html", b"<p>another")
+    if kind == "bomb": new.writestr("evidence/data/zeros", bytes(1 << 26))
+    if kind == "extra": new.writestr("evidence/data/extra", b"x")
+    if kind == "beside": new.writestr("beside", b"x")
+    if kind == "link":
+        link = zipfile.ZipInfo("evidence/link")
+        link.create_system, link.external_attr = 3, 0o120777 << 16
+        new.writestr(link, "/etc/passwd")
+"#;
+
+#[test]
+fn cli_zipped_evidence_that_is_hostile_is_refused_or_found() {
+    let (bench, key) = bench();
+    bench.run(&["evidence", RUN, "--zip", "../ev.zip"]).exits(0);
+    let zip = |kind: &str| -> Option<String> {
+        let (from, to) = (bench.top().join("ev.zip"), bench.top().join(format!("{kind}.zip")));
+        let out =
+            Command::new("python3").args(["-c", ZIPPED, kind]).args([from, to.clone()]).output().ok()?;
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        Some(to.display().to_string())
+    };
+    for kind in ["same", "deflated", "flat"] {
+        let Some(path) = zip(kind) else { return skipped("hostile zip files need python3") };
+        check(&bench, &path, &key, 0);
+    }
+    for (kind, why) in [
+        ("above", "leads out of the bundle"),
+        ("root", "leads out of the bundle"),
+        ("twice", "several members of one name"),
+        ("link", "is a link"),
+        ("bomb", "times as large as itself"),
+    ] {
+        let error = bench.error(&["check-evidence", &zip(kind).unwrap(), "--key", &key], 6);
+        assert!(error["message"].as_str().unwrap().contains(why), "{kind}: {error}");
+    }
+    let extra = ["E190", "E192", "E198"].into();
+    assert_eq!(codes(&check(&bench, &zip("extra").unwrap(), &key, 3)), extra);
+    assert!(codes(&check(&bench, &zip("beside").unwrap(), &key, 3)).contains("E190"));
+    let bytes = std::fs::read(bench.top().join("ev.zip")).unwrap();
+    for (at, name) in [(bytes.len() / 2, "half"), (bytes.len() - 10, "tail"), (0, "empty")] {
+        std::fs::write(bench.top().join(name), &bytes[..at]).unwrap();
+        bench.error(&["check-evidence", &format!("../{name}"), "--key", &key], 6);
+    }
+    // A file changed within: found by its bytes, or not read because the zip's own sum does not fit.
+    let mut flipped = bytes.clone();
+    let at = flipped.windows(7).position(|window| window == b"<h1>Evi").unwrap();
+    flipped[at + 4] ^= 1;
+    std::fs::write(bench.top().join("flipped"), flipped).unwrap();
+    let ran = bench.run(&["check-evidence", "../flipped", "--key", &key]);
+    assert!(matches!(ran.code, Some(3 | 6)), "{:?}", ran.code);
 }

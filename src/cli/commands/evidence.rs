@@ -32,10 +32,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     let store = session.store()?;
-    let signer = session.signer(&store)?;
+    let signers = session.signers(&store)?;
     let runs = args.runs.iter().map(|name| store.find_run(name)).collect::<Result<Vec<_>, _>>()?;
     let options = EvidenceOptions { runs, dir: args.output, zip: args.zip };
-    let report = store.evidence(&options, signer.as_ref()).map_err(|error| session.failure(error))?;
+    let report = store.evidence(&options, &signers).map_err(|error| session.failure(error))?;
     session.end();
     let out = &session.out;
     let found = report.findings.iter().filter(|finding| finding.is_failure()).count();
@@ -56,9 +56,9 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
                 report.size
             ));
         }
-        match &report.signed_by {
-            Some(signer) => out.note(format!("the statement is signed by {}", safe(signer))),
-            None => out.note("the statement is not signed: there is no signing key"),
+        match report.signed_by.is_empty() {
+            false => out.note(format!("the statement is signed by {}", safe(report.signed_by.join(", ")))),
+            true => out.note("the statement is not signed: there is no signing key"),
         }
         if found > 0 {
             let found = count(found as u64, "finding", "findings");
