@@ -1,5 +1,5 @@
 //! How fast documents migrate, beside a bare parse and print of the same documents by `serde_json`
-//! in the same run. `cargo bench --bench engine`; figures and reading in `docs/performance.md`.
+//! in the same run. `cargo bench --bench engine`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
