@@ -11,7 +11,7 @@ import base64, contextlib, ctypes, ctypes.util, hashlib, json, os, pathlib, re, 
 COMMON = {"v", "kind", "time", "actor", "operation", "batch"}
 OF_RUN = COMMON | {"job_id", "run_id", "run_seq", "after", "files"}
 WANTED = {kind: OF_RUN for kind in ("recorded", "adopted", "migrated", "rolled-back", "restored")} | {"noted": COMMON}
-WANTED |= {"migrated": OF_RUN | {"from", "to", "path", "pack"}, "recorded": OF_RUN | {"outcome"}}
+WANTED |= {"run-map": COMMON | {"map"}} | {"migrated": OF_RUN | {"from", "to", "path", "pack"}, "recorded": OF_RUN | {"outcome"}}
 OPTIONAL = {"run_prev", "before", "reason", "attempt_of", "exceptions", "detail"}
 NAMED = {"actor", "before", "after", "files", "reason", "exceptions", "detail"}
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -157,10 +157,25 @@ def parse(text, place):
         return entry
     return {"kind": "noted"}
 
+def map_root(leaves, bit=0):
+    if len(leaves) < 2:
+        return hashlib.sha256(b"".join(b"\2" + key + leaf for key, leaf in leaves.items())).digest()
+    while len({key[bit // 8] >> (7 - bit % 8) & 1 for key in leaves}) == 1:
+        bit += 1
+    sides = [{k: v for k, v in leaves.items() if k[bit // 8] >> (7 - bit % 8) & 1 == one} for one in (0, 1)]
+    return hashlib.sha256(b"\3" + bytes([bit]) + b"".join(map_root(side, bit + 1) for side in sides)).digest()
+
+def run_map(runs):
+    name = {key: hashlib.sha256("/".join(key).encode()).digest() for key in runs}
+    leaf = {key: bytes.fromhex(runs[key][-1]["leaf"][7:]) + len(runs[key]).to_bytes(8, "big") for key in runs}
+    return {"root": "sha256:" + map_root({name[key]: leaf[key] for key in runs}).hex(), "runs": len(runs)}
+
 def replay(leaves, entries):
     runs = {}
     for n, (leaf, entry) in enumerate(zip(leaves, entries)):
-        if entry["kind"] == "noted":
+        if entry["kind"] == "run-map" and entry["map"] != run_map(runs):
+            find("E200", f"log entry {n}", "not the map of the runs before it")
+        if "run_id" not in entry:
             continue
         chain = runs.setdefault((entry["job_id"], entry["run_id"]), [])
         last = chain[-1] if chain else {"leaf": None, "after": None, "files": entry["files"]}

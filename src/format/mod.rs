@@ -13,6 +13,7 @@ pub mod head;
 pub mod manifest;
 pub mod paths;
 pub mod proof;
+pub mod run_proof;
 
 use crate::base::canonical;
 

@@ -244,6 +244,14 @@ pub enum StoreError {
         /// How many entries the checkpoint covers; 0 without one.
         size: u64,
     },
+    /// No entry tells of the map over all runs.
+    #[error(
+        "the checkpoint's {size} entries hold no run-map entry, so nothing about whole runs can be proved"
+    )]
+    NoRunMap {
+        /// How many entries the checkpoint covers; 0 without one.
+        size: u64,
+    },
     /// A signing key cannot be used, or must not sign.
     #[error("the key {key} {trouble}")]
     Key {
@@ -394,6 +402,7 @@ impl StoreError {
             | Self::NoPath { .. }
             | Self::NoVersion(_)
             | Self::NotPublished { .. }
+            | Self::NoRunMap { .. }
             | Self::NoPack(_) => ErrorKind::NotFound,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::NotUndoable { .. } | Self::Index(IndexError::Query(_)) => ErrorKind::Usage,
