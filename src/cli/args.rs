@@ -49,10 +49,10 @@ pub(super) struct Globals {
     /// Why, for the log
     #[arg(long, global = true, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// The key that signs the log's checkpoint after a change [env: STRONGROOM_KEY] [default: the
-    /// one for this store in the user's configuration, if any]
+    /// A key that signs the log's checkpoint after a change; repeat it for more [env: STRONGROOM_KEY]
+    /// [default: those for this store in the user's configuration, if any]
     #[arg(long, global = true, value_name = "FILE")]
-    pub signing_key: Option<PathBuf>,
+    pub signing_key: Vec<PathBuf>,
     /// How long to wait for a store that another process is writing to
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
     pub lock_timeout: u64,
@@ -144,6 +144,7 @@ commands! {
     Record = record, "record";
     Adopt = adopt, "adopt";
     List = list, "list";
+    Log = log, "log";
     Versions = versions, "versions";
     Migrate = migrate, "migrate";
     History = history, "history";
@@ -151,6 +152,7 @@ commands! {
     Diff = diff, "diff";
     Rollback = rollback, "rollback";
     Verify = verify, "verify";
+    Review = review, "review";
     Audit = audit, "audit";
     Pack = pack, "pack";
     Restore = restore, "restore";
@@ -164,9 +166,14 @@ commands! {
 impl Command {
     /// Whether it changes the store's log, so that a new checkpoint is due afterwards.
     pub fn writes(&self) -> bool {
-        self.waits_for_a_batch()
-            || matches!(self, Self::Restore(_))
-            || matches!(self, Self::Pack(args) if args.writes())
+        let tells = match self {
+            Self::Verify(args) => args.records(),
+            Self::Restore(_) | Self::Review(_) => true,
+            Self::Pack(args) => args.writes(),
+            Self::Audit(args) => args.writes(),
+            _ => false,
+        };
+        tells || self.waits_for_a_batch()
     }
 
     /// Whether a first signal lets the batch at hand end. Every other command writes nothing that

@@ -5,15 +5,19 @@
 
 pub mod actor;
 pub mod batch;
+pub mod carried;
 pub mod config;
 pub mod entry;
 pub mod file_list;
 pub mod finding;
 pub mod head;
+pub mod key_statement;
 pub mod manifest;
 pub mod paths;
 pub mod proof;
 pub mod run_proof;
+pub mod verification;
+pub mod witness;
 
 use crate::base::canonical;
 

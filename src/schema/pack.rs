@@ -6,15 +6,17 @@ use serde_json::{Value, json};
 use toml::de::DeTable;
 
 use super::condition::Condition;
+use super::deprecated::{Deprecated, Goes, read_deprecated};
 use super::end::{End, read_ends};
 use super::error::{PackError, PackErrorKind};
 use super::fact::{FactSource, FactSpec};
 use super::foreign::Foreign;
+use super::formula::{Derived, read_derived};
 use super::graph::Graph;
 use super::invariant::IDENTITY;
 use super::reader::{Placed, Source, Table};
 use super::shape::{Schema, Shape, read_shapes};
-use super::step::Step;
+use super::step::{Around, Step};
 use crate::base::canonical;
 use crate::base::digest::Sha256;
 use crate::base::json::{Pointer, PointerPattern};
@@ -39,7 +41,10 @@ pub struct Pack {
     pub(super) facts: Vec<FactSpec>,
     pub(super) migrations: Vec<Migration>,
     pub(super) graph: Graph,
+    pub(super) sqlite: Option<super::carried::SqliteCarrier>,
     pub(super) ends: Vec<End>,
+    pub(super) derived: Vec<Derived>,
+    pub(super) deprecated: Vec<Deprecated>,
     pub(super) digest: Sha256,
 }
 
@@ -191,7 +196,10 @@ impl Pack {
             facts,
             migrations: Vec::new(),
             graph: Graph::default(),
+            sqlite: super::carried::read(root)?,
             ends: Vec::new(),
+            derived: read_derived(root)?,
+            deprecated: read_deprecated(root)?,
             digest: Sha256::of(b""),
         };
         for table in root.tables("migration")? {
@@ -205,6 +213,12 @@ impl Pack {
         for (at, end) in &ends {
             known(&Placed { at: *at, value: end.version.clone() }, false)?;
         }
+        for name in pack.derived.iter().flat_map(|derived| &derived.versions) {
+            known(name, false)?;
+        }
+        for deprecated in &pack.deprecated {
+            known(&deprecated.since, true)?;
+        }
         root.finish()?;
         pack.graph = Graph::new(&shapes, &pack.migrations)
             .map_err(|twice| root.error(PackErrorKind::Twice { what: "migration", name: twice }))?;
@@ -212,6 +226,7 @@ impl Pack {
         let (places, ends): (Vec<usize>, Vec<End>) = ends.into_iter().unzip();
         pack.ends = ends;
         pack.check_ends(root, &places)?;
+        pack.check_formulas(root)?;
         pack.digest = digest_of(&pack.compiled());
         Ok(pack)
     }
@@ -219,11 +234,9 @@ impl Pack {
     fn read_migration(&self, table: &Table<'_, '_>, from: String, to: String) -> Result<Migration> {
         let summary = table.text("summary")?.map(|text| text.value).unwrap_or_default();
         let mut steps = Vec::new();
-        for table in table.tables("step")? {
-            let step = Step::read(&table, &self.facts)?;
-            self.check_step(&table, &step)?;
-            steps.push(step);
-        }
+        let around = Around { number: 0, path: PointerPattern::root(), when: Vec::new() };
+        let check = |table: &Table<'_, '_>, step: &Step| self.check_step(table, step);
+        around.read_steps(&table.tables("step")?, &self.facts, &check, &mut steps)?;
         let compiled = json!({
             "from": from,
             "to": to,
@@ -241,7 +254,10 @@ impl Pack {
             }
         }
         if let Some(path) = step.invents()
-            && let Some(measured) = self.measured.iter().find(|measured| measured.touches(path))
+            && let Some(measured) = self.measured.iter().find(|measured| {
+                // An empty object says nothing about the members that it may have.
+                measured.touches(path) && !(step.writes_empty_object() && measured.is_below(path))
+            })
         {
             let kind = PackErrorKind::Measured { path: path.to_string(), measured: measured.to_string() };
             return Err(table.error(kind));
@@ -291,7 +307,19 @@ impl Pack {
                 compiled[key] = Value::Array(list);
             }
         };
+        add("sqlite", self.sqlite.iter().map(super::carried::SqliteCarrier::compiled).collect());
         add("ends", self.ends.iter().map(|e| json!([e.version, e.reason, e.stuck])).collect());
+        let names = |list: &[Placed<String>]| list.iter().map(|name| name.value.clone()).collect::<Vec<_>>();
+        let derived = |d: &Derived| json!([d.path.to_string(), d.formula, names(&d.versions)]);
+        add("derived", self.derived.iter().map(derived).collect());
+        let deprecated = |d: &Deprecated| {
+            let goes = match &d.goes {
+                Goes::In(version) => json!(version),
+                Goes::After(grace) => json!(grace),
+            };
+            json!([d.path.to_string(), d.since.value, d.instead, goes])
+        };
+        add("deprecated", self.deprecated.iter().map(deprecated).collect());
         compiled
     }
 

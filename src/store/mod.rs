@@ -6,6 +6,7 @@
 
 mod adopt;
 mod anchor;
+mod anchors;
 mod apply;
 mod bundles;
 mod catch_up;
@@ -15,8 +16,11 @@ mod error;
 mod facts;
 mod history;
 mod init;
+mod judge;
+mod keyring;
 mod keys;
 mod list;
+mod listing;
 mod log;
 mod migrate;
 mod packs;
@@ -35,6 +39,7 @@ mod sweep;
 mod tiles;
 mod verify;
 mod versions;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,11 +47,15 @@ use std::time::Duration;
 
 pub use adopt::{AdoptOptions, AdoptReport, Adopted, Seen};
 pub use anchor::Interval;
+pub use anchors::Anchored;
 pub use command::{CommandLine, Streams};
 pub use error::{Conflict, ErrorKind, KeyTrouble, StoreError};
 pub use history::{HistoryRow, RunHistory};
-pub use keys::{Signer, origin_file_name};
+pub use judge::Review;
+pub use keyring::KeyListing;
+pub use keys::{Signer, key_files_beside, origin_file_name};
 pub use list::IndexReport;
+pub use listing::{LogFilter, LogRow, Show, Unfinished};
 pub use log::LogView;
 pub use migrate::{MigrateOptions, MigrateReport, Migrated, Selection, Verdict};
 pub use packs::{Installation, InstalledPack, PackFiles, read_pack_folder};
@@ -56,6 +65,7 @@ pub use restore::{RestoreReport, Restored};
 pub use rollback::{RollbackReport, RolledBack};
 pub use verify::{VerifyOptions, VerifyReport};
 pub use versions::{VersionRow, VersionsReport};
+pub use witness::Witness;
 
 use crate::backend::{BlobOptions, Disk, Hook, LocalBlobs};
 use crate::base::clock::Clock;
