@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{KeyTrouble, Store, StoreError};
-use crate::backend::{Disk, DiskError, FileLock, Kind, is_temp_name};
+use crate::backend::{Disk, FileLock, Kind, is_temp_name};
 use crate::base::clock::Clock;
 use crate::base::digest::Sha256;
 use crate::format::paths;
@@ -43,18 +43,22 @@ pub(super) fn new_key_file(path: &Path, secret: String) -> Result<(), StoreError
     let (folder, file) = place(path)?;
     Disk::make_root(&folder)?;
     let disk = Disk::open(&folder)?;
-    let mut new = match disk.create(&file, 0o600) {
-        Err(DiskError::Exists { .. }) => {
-            let key = path.display().to_string();
-            return Err(StoreError::Key { key, trouble: KeyTrouble::Exists });
-        }
-        created => created?,
-    };
+    let exists = || StoreError::Key { key: path.display().to_string(), trouble: KeyTrouble::Exists };
+    if disk.stat(&file)?.is_some() {
+        return Err(exists());
+    }
+    // Whole or not there: half a key would be refused by every later command, this one too.
+    let mut new = disk.create_temp("", 0o600)?;
+    let temp = new.path().to_owned();
     let mut text = secret.into_bytes();
     text.push(b'\n');
     let written = new.write_all(&text).and_then(|()| new.sync());
     text.fill(0);
-    written?;
+    if let Err(error) = written.and_then(|()| disk.rename_new(&temp, &file)) {
+        // What matters is why it failed; the leftover is as private as the key.
+        let _ = disk.unlink(&temp);
+        return Err(if error.is_exists() { exists() } else { error.into() });
+    }
     Ok(disk.sync_dir("")?)
 }
 

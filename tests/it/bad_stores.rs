@@ -227,24 +227,24 @@ const INSIDER: &[Row] = &[
     ("earlier run of a chain forged", |b| b.forge(&b.chain, "\"run_id\": \"", "\"run_id\": \"f"), Plainly, "E142 E160 E176 E200", Objects),
     ("migration record forged", |b| b.forge(&b.tea, "\"checksum_before\": \"sha256:", "\"checksum_before\": \"sha256:f"), Plainly, "E150 E151 E160 E176 E200", Objects),
     ("migration that changed an id, logged, its bytes kept", |b| b.forge(&b.tea, "\"job_id\": \"tea\"", "\"job_id\": \"ale\""), Plainly, "E133 E150 E152 E176 E200", Objects),
-    ("entry of another kind", |b| b.edit_entry(0, "\"adopted\"", "\"adoptee\""), Plainly, "E170 E176 E200", Objects),
-    ("entry with white space", |b| b.edit_entry(0, "{\"actor\"", "{ \"actor\""), Plainly, "E170 E176 E200", Objects),
-    ("entry with a member more", |b| b.edit_entry(0, "\"batch\"", "\"bat\":1,\"batch\""), Plainly, "E170 E176 E200", Objects),
-    ("entry of another time", |b| b.edit_entry(0, "\"time\":\"2", "\"time\":\"1"), Plainly, "E176 E200", Objects),
-    ("entry of another run", |b| b.edit_entry(7, "\"job_id\":\"", "\"job_id\":\"f"), Plainly, "E108 E109 E176 E200", Objects),
-    ("entry with another number in its run", |b| b.edit_entry(5, "\"run_seq\":2", "\"run_seq\":3"), Plainly, "E102 E151 E171 E176 E200", Objects),
-    ("entry that names an unknown actor", |b| b.edit_entry(7, &b.member(7, "actor"), &Sha256::of(b"x").to_string()), Plainly, "E160 E176 E200", Objects),
+    ("entry of another kind", |b| b.edit_entry(1, "\"adopted\"", "\"adoptee\""), Plainly, "E170 E176 E200", Objects),
+    ("entry with white space", |b| b.edit_entry(1, "{\"actor\"", "{ \"actor\""), Plainly, "E170 E176 E200", Objects),
+    ("entry with a member more", |b| b.edit_entry(1, "\"batch\"", "\"bat\":1,\"batch\""), Plainly, "E170 E176 E200", Objects),
+    ("entry of another time", |b| b.edit_entry(1, "\"time\":\"2", "\"time\":\"1"), Plainly, "E176 E200", Objects),
+    ("entry of another run", |b| b.edit_entry(8, "\"job_id\":\"", "\"job_id\":\"f"), Plainly, "E108 E109 E176 E200", Objects),
+    ("entry with another number in its run", |b| b.edit_entry(6, "\"run_seq\":2", "\"run_seq\":3"), Plainly, "E102 E151 E171 E176 E200", Objects),
+    ("entry that names an unknown actor", |b| b.edit_entry(8, &b.member(8, "actor"), &Sha256::of(b"x").to_string()), Plainly, "E160 E176 E200", Objects),
     ("entry doubled", |b| {
         let mut entries = b.entries();
-        entries.push(entries[7].clone());
+        entries.push(entries[8].clone());
         b.rewrite_log(&entries);
     }, Plainly, "E171", Objects),
-    ("run map of another root", |b| b.edit_entry(8, "\"root\":\"sha256:", "\"root\":\"sha256:f"), Plainly, "E170 E176 E200 E201", Objects),
+    ("run map of another root", |b| b.edit_entry(9, "\"root\":\"sha256:", "\"root\":\"sha256:f"), Plainly, "E170 E176 E200 E201", Objects),
     ("run map of another root, its length kept", |b| {
-        let root: Value = serde_json::from_slice(&b.entries()[8]).unwrap();
-        b.edit_entry(8, root["map"]["root"].as_str().unwrap(), &Sha256::of(b"x").to_string());
+        let root: Value = serde_json::from_slice(&b.entries()[9]).unwrap();
+        b.edit_entry(9, root["map"]["root"].as_str().unwrap(), &Sha256::of(b"x").to_string());
     }, Plainly, "E176 E200 E201", Objects),
-    ("run map of more runs", |b| b.edit_entry(3, "\"runs\":3", "\"runs\":4"), Plainly, "E176 E200", Objects),
+    ("run map of more runs", |b| b.edit_entry(4, "\"runs\":3", "\"runs\":4"), Plainly, "E176 E200", Objects),
     ("run map left out", |b| {
         let mut entries = b.entries();
         entries.pop();
@@ -252,24 +252,24 @@ const INSIDER: &[Row] = &[
     }, Plainly, "E176 E200 E201", Objects),
     ("entries exchanged", |b| {
         let mut entries = b.entries();
-        entries.swap(0, 1);
+        entries.swap(1, 2);
         b.rewrite_log(&entries);
     }, Plainly, "E176", Objects),
     ("first entry of a run removed", |b| {
         let mut entries = b.entries();
-        entries.remove(0);
+        entries.remove(1);
         b.rewrite_log(&entries);
     }, Plainly, "E109 E176 E200 E201", Objects),
     ("log's end cut, its run and checkpoint too", |b| {
         let mut entries = b.entries();
-        entries.truncate(7);
+        entries.truncate(8);
         b.rewrite_log(&entries);
         b.remove(&format!("artifacts/{}", b.recorded));
         b.remove("audit/checkpoint");
     }, Since, "E177 E201", OutOfScope),
     ("log's end cut, its run and checkpoint too, asked of the key", |b| {
         let mut entries = b.entries();
-        entries.truncate(7);
+        entries.truncate(8);
         b.rewrite_log(&entries);
         b.remove(&format!("artifacts/{}", b.recorded));
         b.remove("audit/checkpoint");
@@ -359,6 +359,12 @@ const OBJECTS: &[Row] = &[
         b.write("tmp/00000000000000000000000000000000-1/x", "x");
         b.write("tmp/00000000000000000000000000000000-1.lock", "");
     }, Plainly, "W205", OutOfScope),
+    ("file of an installed pack deleted", |b| {
+        b.install_pack();
+        let folder = fs::read_dir(b.dir.join("packs/sigilzero")).unwrap().next().unwrap().unwrap();
+        fs::remove_file(folder.path().join("pack.toml")).unwrap();
+    }, Plainly, "E180", OutOfScope),
+    ("file among the packs", |b| b.write("packs/notes", "x"), Plainly, "E181", OutOfScope),
     ("rubbish in the journal", |b| b.write("audit/wal/0000000000000099", "rubbish"), Plainly, "W206", Objects),
 ];
 
@@ -366,6 +372,15 @@ impl Bad {
     fn large(&self) -> String {
         let hex = strongroom::base::digest::BlobId::of(&large()).blake3.hex();
         format!("objects/{}/{}", &hex[..2], &hex[2..])
+    }
+
+    /// Installs the built-in pack's files, as anyone may a copy of their own.
+    fn install_pack(&self) {
+        let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/packs/sigilzero");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));
+        command.args(["--actor", "tester", "--store"]).arg(&self.dir).args(["pack", "install"]).arg(pack);
+        let ran = command.env_clear().output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }
 
     fn replace_bytes_of_bundle(&self) {
@@ -436,15 +451,15 @@ struct Template {
     options: [VerifyOptions; 4],
 }
 
-/// Three runs adopted, two of them migrated, one recorded with a large output, all of it signed: nine
-/// entries, with the run map after each command's.
+/// Three runs adopted, two of them migrated, one recorded with a large output, all of it signed: a
+/// key's entry and nine more, with the run map after each command's.
 fn template() -> Template {
     let bench = Bench::with_store();
     let old = bench.top().join("old/artifacts");
     let tea = format!("tea/{}", common::snapshot_run(&old, "tea", "1.1.0", 1));
     let label = format!("label/{}", common::old_run(&old, "label", 1));
     let chain = format!("chain/{}", chained_run(&old, &tea));
-    let key = bench.json(&["audit", "new-key"], 0)["key"].as_str().unwrap().to_owned();
+    let key = bench.json(&["audit", "key", "new"], 0)["key"].as_str().unwrap().to_owned();
     bench.run(&["adopt", "../old/artifacts"]).exits(0);
     bench.run(&["migrate"]).exits(0);
     bench.write("in.json", "{}\n");
@@ -532,12 +547,13 @@ fn bad_stores_are_at_least_sixty_and_named_once() {
     let names: Vec<&str> = [RUNS, INSIDER, LOG, OBJECTS].concat().iter().map(|row| row.0).collect();
     let distinct: BTreeSet<&&str> = names.iter().collect();
     assert!(distinct.len() == names.len() && names.len() >= 60, "{}", names.len());
-    // Between them they show every finding there is; warnings that are no defect have tests of their own.
+    // Between them they show every finding there is but those of packs, keys and anchors, and warnings that are
+    // no defect, which have tests of their own (cli_pack, cli_keys, cli_witness).
     let shown: String =
         [RUNS, INSIDER, LOG, OBJECTS].concat().iter().map(|row| format!("{} ", row.3)).collect();
     let missing: Vec<String> =
         Code::ALL.iter().map(Code::to_string).filter(|code| !shown.contains(code)).collect();
-    assert_eq!(missing, ["W201", "W202"]);
+    assert_eq!(missing, ["E180", "E181", "E182", "E183", "E184", "E188", "W201", "W202"]);
 }
 
 #[test]

@@ -210,7 +210,10 @@ fn cli_users_day_as_json_has_the_documented_shapes() {
 
     tamper(&bench.path(&format!("artifacts/label-001/{run}/manifest.json")), "succeeded", "failed");
     let verified = bench.json(&["verify"], 3);
-    shape(&verified, &["checked", "findings", "intervals", "not_checked", "ok", "root", "signed"]);
+    shape(
+        &verified,
+        &["checked", "findings", "intervals", "not_checked", "ok", "recorded", "root", "signed"],
+    );
     shape(&verified["checked"], &["blobs", "bytes", "entries", "files", "runs"]);
     let names = ["advice", "code", "expected", "found", "path", "run", "severity", "title"];
     let finding = verified["findings"].as_array().unwrap().iter().find(|f| f["code"] == "E102").unwrap();

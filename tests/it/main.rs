@@ -37,9 +37,12 @@ mod many;
 mod merkle;
 mod model;
 mod oracles;
+mod packs;
 mod packs_real;
 mod real_runs;
 mod sigilzero;
 mod source;
+#[cfg(feature = "cli")]
+mod sweep;
 mod tamper;
 mod tidy;

@@ -51,18 +51,18 @@ impl Action {
     }
 }
 
-fn witness_key(text: &String) -> Result<WitnessKey, CliError> {
+fn witness_key(text: &str) -> Result<WitnessKey, CliError> {
     text.trim().parse().map_err(|error| CliError::usage(format!("--witness: {error}"), None))
 }
 
 pub(super) fn run(action: Action, session: &Session) -> Result<u8, CliError> {
     match action {
         Action::Request { witness, old, out } => {
-            let witness = witness.as_ref().map(witness_key).transpose()?;
+            let witness = witness.as_ref().map(|text| witness_key(text)).transpose()?;
             request(witness.as_ref(), old, out.as_deref(), session)
         }
         Action::Add { file, witness, no_note } => {
-            let witnesses = witness.iter().map(witness_key).collect::<Result<Vec<_>, _>>()?;
+            let witnesses = witness.iter().map(|text| witness_key(text)).collect::<Result<Vec<_>, _>>()?;
             let refused = |error: crate::format::RecordError| CliError::refused(error.to_string(), None);
             let signatures = parse_answer(&read_small(&file)?).map_err(refused)?;
             let anchored = session.store()?.add_cosignatures(&signatures, &witnesses, !no_note)?;
