@@ -9,6 +9,17 @@ use crate::format::entry::EntryKind;
 use crate::format::key_statement::{KeyChange, KeyStatement};
 use crate::note::{KeyId, SignedNote, VerifyingKey};
 
+/// A blob that a key entry may name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blob {
+    /// The entry names none.
+    Unnamed,
+    /// It does, and the objects do not have it.
+    Gone,
+    /// Its bytes.
+    Bytes(Vec<u8>),
+}
+
 /// A key entry with the blobs that it names.
 #[derive(Debug, Clone)]
 pub struct KeyEvent {
@@ -17,9 +28,9 @@ pub struct KeyEvent {
     /// `KeyAdded` or `KeyRetired`.
     pub kind: EntryKind,
     /// The text of the key, as kept.
-    pub key: Option<Vec<u8>>,
+    pub key: Blob,
     /// The signed statement, as kept.
-    pub statement: Option<Vec<u8>>,
+    pub statement: Blob,
     /// The size up to which a retired key is trusted.
     pub trusted_to: Option<u64>,
 }
@@ -74,6 +85,9 @@ pub struct Keyring {
     pub keys: Vec<LogKey>,
     /// Entries that change nothing because nobody entitled says so, and why.
     pub problems: Vec<(u64, String)>,
+    /// Entries whose key or statement cannot be read, so that what they change is not known. The blob that
+    /// is gone is a finding of the objects.
+    pub unread: Vec<u64>,
 }
 
 impl Keyring {
@@ -81,6 +95,16 @@ impl Keyring {
     pub fn replay(origin: &str, events: &[KeyEvent]) -> Self {
         let mut ring = Self::default();
         for event in events {
+            let gone = |blob: &Blob| matches!(blob, Blob::Gone);
+            if gone(&event.key) || gone(&event.statement) {
+                ring.unread.push(event.entry);
+                continue;
+            }
+            if !ring.unread.is_empty() {
+                // Whoever vouches here may have come in by what cannot be read.
+                ring.take(origin, event).unwrap_or_else(|_| ring.unread.push(event.entry));
+                continue;
+            }
             if let Err(why) = ring.take(origin, event) {
                 ring.problems.push((event.entry, why));
             }
@@ -99,7 +123,7 @@ impl Keyring {
     }
 
     fn take(&mut self, origin: &str, event: &KeyEvent) -> Result<(), String> {
-        let text = event.key.as_deref().ok_or("the key's text is missing")?;
+        let Blob::Bytes(text) = &event.key else { return Err("it names no key".to_owned()) };
         let text = std::str::from_utf8(text).unwrap_or_default();
         let key: VerifyingKey =
             text.strip_suffix('\n').unwrap_or(text).parse().map_err(|error| format!("no key: {error}"))?;
@@ -117,13 +141,13 @@ impl Keyring {
         if self.get(key.id()).is_some() {
             return Err(format!("key {} came in before", key.id()));
         }
-        let by = match (&event.statement, self.keys.is_empty()) {
-            (None, true) => None,
-            (None, false) => return Err("no statement of a key of the log brings it in".to_owned()),
-            (Some(statement), _) => {
+        let by = match (&event.statement, self.keys.is_empty() && self.unread.is_empty()) {
+            (Blob::Bytes(statement), _) => {
                 let change = KeyChange::Add(key.clone());
                 Some(self.signers(origin, event.entry, statement, &change)?[0])
             }
+            (_, true) => None,
+            (_, false) => return Err("no statement of a key of the log brings it in".to_owned()),
         };
         self.keys.push(LogKey { key, added: event.entry, by, retired: None });
         Ok(())
@@ -142,7 +166,9 @@ impl Keyring {
         if trusted_to > event.entry {
             return Err(format!("it trusts the key up to {trusted_to} entries, which the log did not have"));
         }
-        let statement = event.statement.as_deref().ok_or("no statement of a key of the log retires it")?;
+        let Blob::Bytes(statement) = &event.statement else {
+            return Err("no statement of a key of the log retires it".to_owned());
+        };
         let change = KeyChange::Retire { key: key.clone(), trusted_to };
         let signers = self.signers(origin, event.entry, statement, &change)?;
         let fallen = self.falls(key.id(), trusted_to);
@@ -231,8 +257,8 @@ mod tests {
             KeyChange::Add(key) => (EntryKind::KeyAdded, key, None),
             KeyChange::Retire { key, trusted_to } => (EntryKind::KeyRetired, key, Some(*trusted_to)),
         };
-        let key = Some(format!("{key}\n").into_bytes());
-        KeyEvent { entry, kind, key, statement: note.map(String::into_bytes), trusted_to }
+        let statement = note.map_or(Blob::Unnamed, |note| Blob::Bytes(note.into_bytes()));
+        KeyEvent { entry, kind, key: Blob::Bytes(format!("{key}\n").into_bytes()), statement, trusted_to }
     }
 
     fn add(entry: u64, new: u8, by: Option<u8>) -> KeyEvent {
@@ -290,6 +316,19 @@ mod tests {
         raised.trusted_to = Some(9);
         assert_eq!(problems(&[add(0, 1, None), add(5, 2, Some(1)), raised]), [9]);
         assert_eq!(problems(&[add(0, 1, None), add(5, 2, Some(1)), retire(9, 1, 10, 2)]), [9]);
+    }
+
+    #[test]
+    fn key_entry_that_cannot_be_read_is_no_problem_of_those_after_it() {
+        let mut events = [add(0, 1, None), add(5, 2, Some(1)), add(9, 3, Some(2))];
+        events[1].statement = Blob::Gone;
+        let ring = Keyring::replay(ORIGIN, &events);
+        assert_eq!((ring.problems, ring.unread), (vec![], vec![5, 9]));
+        // A first key whose text is gone lets nobody pass for the first.
+        events[0].key = Blob::Gone;
+        let unvouched = add(12, 4, None);
+        let ring = Keyring::replay(ORIGIN, &[&events[..], &[unvouched]].concat());
+        assert_eq!((ring.keys.len(), ring.unread.len()), (0, 4));
     }
 
     #[test]

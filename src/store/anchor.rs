@@ -218,11 +218,17 @@ fn name(key: &VerifyingKey) -> String {
 pub(super) fn check_keys(
     ring: &Keyring,
     files: &[(String, Option<VerifyingKey>)],
+    log: &[Finding],
     report: &mut VerifyReport,
 ) {
     for (entry, why) in &ring.problems {
         let place = format!("log entry {entry}");
         report.findings.push(Finding::of_store(Code::KeyUnvouched, place).found(why));
+    }
+    // What the unreadable part of the log brings in is not known, so nothing can be called unknown to it.
+    let unread = |finding: &Finding| matches!(finding.code, Code::BundleBad | Code::EntryBad);
+    if !ring.unread.is_empty() || log.iter().any(unread) {
+        return;
     }
     for (path, key) in files {
         let known = key.as_ref().is_some_and(|key| ring.keys.iter().any(|known| known.key == *key));

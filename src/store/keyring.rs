@@ -14,7 +14,7 @@ use crate::format::entry::{Entry, EntryKind};
 use crate::format::key_statement::{KeyChange, KeyStatement};
 use crate::format::paths;
 use crate::note::{KeyId, SignedNote, SigningKey, VerifyingKey};
-use crate::plan::keys::{KeyEvent, Keyring};
+use crate::plan::keys::{Blob, KeyEvent, Keyring};
 
 /// The keys of the log, for showing.
 #[derive(Debug, Clone)]
@@ -33,13 +33,16 @@ pub(super) fn is_key_entry(entry: &Entry) -> bool {
 impl Store {
     /// What a key entry tells, with the blobs that it names.
     pub(super) fn key_event(&self, index: u64, entry: &Entry) -> Result<KeyEvent, StoreError> {
-        let blob = |digest: &Option<Sha256>| match digest {
-            Some(digest) => self.blobs.get(digest),
-            None => Ok(None),
+        let blob = |digest: &Option<Sha256>| -> Result<Blob, StoreError> {
+            let Some(digest) = digest else { return Ok(Blob::Unnamed) };
+            // One that is there and damaged is a finding of the objects like one that is gone.
+            match self.blobs.get(digest) {
+                Ok(bytes) => Ok(bytes.map_or(Blob::Gone, Blob::Bytes)),
+                Err(error) if error.is_damage() => Ok(Blob::Gone),
+                Err(error) => Err(error.into()),
+            }
         };
         let (key, statement) = (blob(&entry.key)?, blob(&entry.detail)?);
-        // A statement that is named and gone must not pass for a first key without one.
-        let statement = statement.or_else(|| entry.detail.map(|_| Vec::new()));
         Ok(KeyEvent { entry: index, kind: entry.kind, key, statement, trusted_to: entry.trusted_to })
     }
 
@@ -109,7 +112,9 @@ impl Store {
     pub fn new_key(&self, path: &Path) -> Result<VerifyingKey, StoreError> {
         self.outside(path)?;
         let _turn = self.keys_turn()?;
-        let first = self.keyring()?.keys.is_empty();
+        let ring = self.keyring()?;
+        // A first key that cannot be read is a first key all the same.
+        let first = ring.keys.is_empty() && ring.unread.is_empty();
         let there = Disk::open(&place(path)?.0).is_ok() && std::fs::symlink_metadata(path).is_ok();
         let shown = path.display().to_string();
         if !first {

@@ -139,7 +139,7 @@ impl Store {
         report.findings.append(&mut settled);
         if whole {
             let ring = Keyring::replay(&self.config.origin, &log.keys);
-            check_keys(&ring, &key_files, &mut report);
+            check_keys(&ring, &key_files, &log.findings, &mut report);
             self.check_kept(&kept, &log.roots, &mut report);
             self.check_anchors(options, checkpoint.as_ref(), &log.roots, &ring, &mut report)?;
             report.findings.append(&mut log.findings);

@@ -204,8 +204,9 @@ fn tile_or_entry_changed_by_hand_is_found() {
 /// The newest `run-map` entry as the log has it.
 fn newest_map(store: &Store) -> (u64, strongroom::format::entry::MapRef) {
     let view = store.log().unwrap();
-    let maps = (0..view.size()).filter_map(|index| Some((index, store.entry(&view, index).unwrap().map?)));
-    maps.last().unwrap()
+    let mut maps =
+        (0..view.size()).filter_map(|index| Some((index, store.entry(&view, index).unwrap().map?)));
+    maps.next_back().unwrap()
 }
 
 /// The root over all runs by a program that shares nothing with ours: every entry of a run makes its

@@ -279,7 +279,7 @@ const INSIDER: &[Row] = &[
 /// The log's files, one by one.
 #[rustfmt::skip]
 const LOG: &[Row] = &[
-    ("entry edited in its bundle", |b| b.replace_bytes_of_bundle(), Plainly, "E173 E174 E176 E200", Objects),
+    ("entry edited in its bundle", |b| b.replace_bytes_of_bundle(), Plainly, "E173 E174 E176", Objects),
     ("length in a bundle", |b| b.flip(&b.bundle(), 0), Plainly, "E172 E176", Objects),
     ("bundle cut", |b| b.cut(&b.bundle(), 1), Plainly, "E172 E176", Objects),
     ("bundle deleted", |b| b.remove(&b.bundle()), Plainly, "E172 E176", Objects),
@@ -328,6 +328,13 @@ const LOG: &[Row] = &[
     }, Plainly, "E175 E176", Objects),
     ("checkpoint of another log", |b| b.replace("audit/checkpoint", "strongroom.invalid", "strongroom.example"), Plainly, "E175", Objects),
     ("checkpoint's signature", |b| b.flip("audit/checkpoint", -20), Pinned, "E175", OutOfScope),
+    ("key put in by hand", |b| b.write("audit/keys/00000000", "nobody+00000000+AQ==\n"), Plainly, "E182", OutOfScope),
+    ("key's entry doubled", |b| {
+        let mut entries = b.entries();
+        entries.push(entries[0].clone());
+        b.rewrite_log(&entries);
+    }, Plainly, "E183", OutOfScope),
+    ("kept checkpoint of another size", |b| b.write("audit/anchors/9/checkpoint", b.read("audit/checkpoint")), Plainly, "E188", OutOfScope),
     ("checkpoint deleted", |b| b.remove("audit/checkpoint"), Strict, "E178", OutOfScope),
 ];
 
@@ -547,13 +554,13 @@ fn bad_stores_are_at_least_sixty_and_named_once() {
     let names: Vec<&str> = [RUNS, INSIDER, LOG, OBJECTS].concat().iter().map(|row| row.0).collect();
     let distinct: BTreeSet<&&str> = names.iter().collect();
     assert!(distinct.len() == names.len() && names.len() >= 60, "{}", names.len());
-    // Between them they show every finding there is but those of packs, keys and anchors, and warnings that are
-    // no defect, which have tests of their own (cli_pack, cli_keys, cli_witness).
+    // Between them they show every finding there is; warnings that are no defect have tests of their own.
     let shown: String =
         [RUNS, INSIDER, LOG, OBJECTS].concat().iter().map(|row| format!("{} ", row.3)).collect();
     let missing: Vec<String> =
         Code::ALL.iter().map(Code::to_string).filter(|code| !shown.contains(code)).collect();
-    assert_eq!(missing, ["E180", "E181", "E182", "E183", "E184", "E188", "W201", "W202"]);
+    // So has a retired key that signs on: it takes a rotation first.
+    assert_eq!(missing, ["E184", "W201", "W202"]);
 }
 
 #[test]

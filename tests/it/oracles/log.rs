@@ -109,7 +109,7 @@ pub fn run_proof(data: &[u8]) {
     let mut input = Input::new(data);
     let key = MapKey::from_bytes(input.array());
     let leaf = MapLeaf {
-        key: if input.byte() % 2 == 0 { key } else { MapKey::from_bytes(input.array()) },
+        key: if input.byte().is_multiple_of(2) { key } else { MapKey::from_bytes(input.array()) },
         last: Hash::from_bytes(input.array()),
         count: input.u64(),
     };

@@ -58,7 +58,7 @@ fn witness_key(text: &str) -> Result<WitnessKey, CliError> {
 pub(super) fn run(action: Action, session: &Session) -> Result<u8, CliError> {
     match action {
         Action::Request { witness, old, out } => {
-            let witness = witness.as_ref().map(|text| witness_key(text)).transpose()?;
+            let witness = witness.as_deref().map(witness_key).transpose()?;
             request(witness.as_ref(), old, out.as_deref(), session)
         }
         Action::Add { file, witness, no_note } => {
