@@ -29,6 +29,7 @@ mod publish;
 mod record;
 mod restore;
 mod rollback;
+mod run_map;
 mod scan;
 mod show;
 mod source;
