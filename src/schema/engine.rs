@@ -260,6 +260,30 @@ impl Pack {
         }
     }
 
+    /// Migrates along the given migrations, whatever the shortest route is; the document has to have
+    /// a shape that the first of them starts from.
+    pub(super) fn migrate_along(
+        &self,
+        text: &[u8],
+        route: &[usize],
+        facts: &Facts,
+    ) -> Result<Vec<u8>, Refusal> {
+        let (mut version, rule) = match self.detect(&json::scan(text)?) {
+            Detection::Known { version, .. } => (version, None),
+            Detection::Legacy { rule, version, .. } => (version, Some(rule)),
+            other => return Err(Refusal::Detection(other)),
+        };
+        let mut work =
+            Work { pack: self, facts, bytes: text.to_vec(), changes: Vec::new(), preserved: Vec::new() };
+        if let Some(rule) = &rule {
+            work.add_label(&version, rule)?;
+        }
+        for number in route {
+            version = work.run(&self.migrations[*number], &version)?;
+        }
+        Ok(work.bytes)
+    }
+
     /// The version of a shape named by version alone or with its variant.
     pub(super) fn version_of<'n>(&'n self, name: &'n str) -> &'n str {
         self.shapes.iter().find(|shape| shape.name() == name).map_or(name, |shape| &shape.version)

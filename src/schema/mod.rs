@@ -17,7 +17,7 @@
 //! | `[history]` | `at`: the array that gets a record for each rewrite |
 //! | `[[end]]` | `version` (or `version/variant`), `reason`, `stuck`: a shape from which no way leads to the head, on purpose. Documents told no version go to the head, else to the nearest end that is not stuck, and are current there; at a stuck one they are refused with the reason |
 //! | `[[fact]]` | `name`, `must_be = "id"`, and one of `file` + `format` + `pointer`; `member` + `pattern` (`"jobs/<id>/brief.yaml"`); `files` (a folder) |
-//! | `[[migration]]` | `from`, `to` (a version, or `version/variant`), `summary`, `[[migration.step]]` |
+//! | `[[migration]]` | `from`, `to` (a version, or `version/variant`), `summary`, `inverse` (`true`: the migration the other way undoes it, which `pack check` tries), `[[migration.step]]` |
 //!
 //! Paths are JSON Pointers in which `*` stands for each child. The engine writes the label itself.
 //! Every step has `op`, `path`, and may have `when` (a list of conditions, all of which must hold):
@@ -42,6 +42,8 @@
 
 mod apply;
 mod builtin;
+pub mod check;
+mod compat;
 mod condition;
 mod derive;
 mod detect;
@@ -65,6 +67,7 @@ mod tests;
 
 pub use apply::StepProblem;
 pub use builtin::{builtin_names, pack_files};
+pub use compat::Compatibility;
 pub use detect::Detection;
 pub use end::{Destination, End};
 pub use engine::{Outcome, Refusal, Rewrite, Stamp};

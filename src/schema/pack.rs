@@ -70,6 +70,8 @@ pub(super) struct Migration {
     pub from: String,
     pub to: String,
     pub summary: String,
+    /// Whether the migration the other way is said to undo it.
+    pub inverse: bool,
     pub steps: Vec<Step>,
     pub digest: Sha256,
 }
@@ -218,6 +220,7 @@ impl Pack {
 
     fn read_migration(&self, table: &Table<'_, '_>, from: String, to: String) -> Result<Migration> {
         let summary = table.text("summary")?.map(|text| text.value).unwrap_or_default();
+        let inverse = table.flag("inverse")?;
         let mut steps = Vec::new();
         for table in table.tables("step")? {
             let step = Step::read(&table, &self.facts)?;
@@ -229,7 +232,7 @@ impl Pack {
             "to": to,
             "steps": steps.iter().map(Step::compiled).collect::<Vec<_>>(),
         });
-        Ok(Migration { from, to, summary, steps, digest: digest_of(&compiled) })
+        Ok(Migration { from, to, summary, inverse, steps, digest: digest_of(&compiled) })
     }
 
     /// Refuses steps that could not but break what the pack promises elsewhere.
