@@ -1,9 +1,13 @@
 //! One step resolved against one document: which edits it comes to, and what it says about them.
 
+use std::collections::BTreeSet;
+
+use super::compute::OnInvalid;
 use super::condition::{JsonType, all_hold, describe_all};
+use super::expr::{Invalid, Scope};
 use super::fact::Facts;
 use super::step::{Op, Otherwise, Source, Step, Unmapped};
-use crate::base::json::{Doc, Edits, Json, Kind, New, Node, Place, Pointer, print_compact};
+use crate::base::json::{Doc, Edits, Json, Kind, Member, New, Node, Place, Pointer, Tree, print_compact};
 
 /// Why a step cannot be done on a document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +60,24 @@ pub enum StepProblem {
         /// The type wanted.
         to: &'static str,
     },
+    /// A formula has no value, and the pack says that it must.
+    #[error("{at:?} cannot be computed by the formula {formula:?}: {why}")]
+    NotComputed {
+        /// The place.
+        at: Pointer,
+        /// The formula.
+        formula: String,
+        /// Why not.
+        why: Invalid,
+    },
+    /// What is to become a list or an object of entries has another form.
+    #[error("{at:?} is not {wanted}")]
+    NotEntries {
+        /// The place.
+        at: Pointer,
+        /// The form wanted.
+        wanted: &'static str,
+    },
     /// A condition of the pack does not hold.
     #[error("{text} (required: {condition})")]
     Required {
@@ -77,6 +99,15 @@ pub(super) struct Log {
     pub preserved: Vec<(Pointer, String)>,
 }
 
+/// What a step is resolved against.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'d, 'f> {
+    pub doc: &'d Doc<'d>,
+    pub facts: &'f Facts,
+    /// The version that the migration found the document at.
+    pub version: &'f str,
+}
+
 /// A place that a step's path names in this document.
 struct Target<'d> {
     parent: Node<'d>,
@@ -88,11 +119,11 @@ struct Target<'d> {
 /// Adds the step's edits to `edits`; all targets are resolved against `doc` as it is.
 pub(super) fn resolve<'d>(
     step: &Step,
-    doc: &'d Doc<'d>,
-    facts: &Facts,
+    ground: Ground<'d, '_>,
     edits: &mut Edits<'d>,
     log: &mut Log,
 ) -> Result<(), StepProblem> {
+    let doc = ground.doc;
     let mut said = Vec::new();
     if let Op::Require { that, text } = &step.op {
         return require(step, doc, that, text);
@@ -101,7 +132,7 @@ pub(super) fn resolve<'d>(
         if !all_hold(&step.when, doc, Some((&step.path, &target.place))) {
             continue;
         }
-        said.extend(one(step, doc, &target, facts, edits, log)?);
+        said.extend(one(step, ground, &target, edits, log)?);
     }
     log.changes.extend(summarize(said));
     Ok(())
@@ -150,7 +181,7 @@ fn targets<'d>(step: &Step, doc: &'d Doc<'d>) -> Result<Vec<Target<'d>>, StepPro
             })
             .collect());
     };
-    let adds = matches!(step.op, Op::Set { .. } | Op::Default { .. });
+    let adds = matches!(step.op, Op::Set { .. } | Op::Default { .. } | Op::Compute { .. });
     let parents = parents.nodes(doc);
     if parents.is_empty() && adds && step.path.stars() == 0 && all_hold(&step.when, doc, None) {
         return Err(StepProblem::NoParent { at: step.path.to_string() });
@@ -186,9 +217,8 @@ fn show(node: &Node<'_>) -> String {
 /// The value to write, and how the change is told.
 fn value_of(
     source: &Source,
-    doc: &Doc<'_>,
+    ground: Ground<'_, '_>,
     place: &Pointer,
-    facts: &Facts,
 ) -> Result<Option<(Json, String)>, StepProblem> {
     let literal = |value: &Json| {
         let told = format!("added {place} as {}", preview(&print_compact(value)));
@@ -196,11 +226,12 @@ fn value_of(
     };
     let (specs, otherwise) = match source {
         Source::Literal(value) => return Ok(literal(value)),
+        Source::FromVersion => return Ok(literal(&Json::from(ground.version))),
         Source::Facts(specs, otherwise) => (specs, otherwise),
     };
     let mut tried = Vec::new();
     for spec in specs {
-        match spec.find(doc, facts) {
+        match spec.find(ground.doc, ground.facts) {
             Ok((value, origin)) => return Ok(Some((value, format!("backfilled {place} from {origin}")))),
             Err(why) => tried.push(why),
         }
@@ -215,16 +246,15 @@ fn value_of(
 /// Does one step at one place; answers what it did, if anything.
 fn one<'d>(
     step: &Step,
-    doc: &'d Doc<'d>,
+    ground: Ground<'d, '_>,
     target: &Target<'d>,
-    facts: &Facts,
     edits: &mut Edits<'d>,
     log: &mut Log,
 ) -> Result<Option<String>, StepProblem> {
     let place = &target.place;
     match (&step.op, target.node) {
         (Op::Set { value, .. }, Some(node)) => {
-            let Some((value, _)) = value_of(value, doc, place, facts)? else { return Ok(None) };
+            let Some((value, _)) = value_of(value, ground, place)? else { return Ok(None) };
             if value.is(&node) {
                 return Ok(None);
             }
@@ -233,7 +263,7 @@ fn one<'d>(
             Ok(Some(format!("set {place} to {told}, replacing {}", show(&node))))
         }
         (Op::Default { value, also_null: true, .. }, Some(node)) if node.is_null() => {
-            let Some((value, told)) = value_of(value, doc, place, facts)? else { return Ok(None) };
+            let Some((value, told)) = value_of(value, ground, place)? else { return Ok(None) };
             if value.is(&node) {
                 return Ok(None);
             }
@@ -241,12 +271,8 @@ fn one<'d>(
             Ok(Some(format!("{told}, replacing null")))
         }
         (Op::Set { value, after } | Op::Default { value, after, .. }, None) => {
-            let Some((value, told)) = value_of(value, doc, place, facts)? else { return Ok(None) };
-            let at = match after {
-                Some(name) if target.parent.get(name).is_some() => Place::After(name.clone()),
-                _ => Place::End,
-            };
-            edits.insert(target.parent, at, target.name.clone(), value);
+            let Some((value, told)) = value_of(value, ground, place)? else { return Ok(None) };
+            add(target, after.as_deref(), value, edits);
             Ok(Some(told))
         }
         (Op::Rename { to }, Some(node)) => {
@@ -267,7 +293,7 @@ fn one<'d>(
         (Op::Move { to } | Op::Copy { to } | Op::Preserve { to }, Some(node)) => {
             let create = matches!(step.op, Op::Preserve { .. });
             let to = to.bind(&step.path, place).unwrap_or_default();
-            put(doc, node, place, &to, create, edits)?;
+            put(ground.doc, node, place, &to, create, edits)?;
             if matches!(step.op, Op::Copy { .. }) {
                 return Ok(Some(format!("copied {place} to {to}")));
             }
@@ -316,8 +342,99 @@ fn one<'d>(
             edits.replace(node, value);
             Ok(Some(format!("cast {place} from {} to {told}", show(&node))))
         }
+        (Op::Compute { .. }, _) => compute(step, ground, target, edits),
+        (Op::Entries { to_list, key, value }, Some(node)) => {
+            let kind = if *to_list { Kind::Array } else { Kind::Object };
+            if node.kind() == kind {
+                return Ok(None);
+            }
+            let tree = if *to_list { to_list_of(node, key, value) } else { to_object_of(node, key, value) };
+            let tree = tree.map_err(|wanted| StepProblem::NotEntries { at: place.clone(), wanted })?;
+            edits.replace(node, New::Tree(tree));
+            let to = if *to_list { "a list" } else { "an object" };
+            Ok(Some(format!("turned {place} into {to} of its entries")))
+        }
         (Op::Default { .. }, Some(_)) | (_, None) | (Op::Require { .. }, _) => Ok(None),
     }
+}
+
+fn add<'d>(target: &Target<'d>, after: Option<&str>, value: Json, edits: &mut Edits<'d>) {
+    let at = match after {
+        Some(name) if target.parent.get(name).is_some() => Place::After(name.to_owned()),
+        _ => Place::End,
+    };
+    edits.insert(target.parent, at, target.name.clone(), value);
+}
+
+/// Writes what a formula gives, or what the step says of a formula without a value.
+fn compute<'d>(
+    step: &Step,
+    ground: Ground<'d, '_>,
+    target: &Target<'d>,
+    edits: &mut Edits<'d>,
+) -> Result<Option<String>, StepProblem> {
+    let Op::Compute { formula, expression, invalid, after } = &step.op else { return Ok(None) };
+    let place = &target.place;
+    let mut around = Some(target.parent);
+    while let Some(node) = around.filter(|node| node.kind() != Kind::Object) {
+        around = node.parent();
+    }
+    let scope = Scope { doc: ground.doc, around, it: target.node };
+    let (value, mut told) = match (expression.evaluate(&scope), invalid) {
+        (Ok(value), _) => {
+            let told = preview(&print_compact(&value));
+            (value, format!("computed {place} as {told} by the formula {formula}"))
+        }
+        (Err(why), OnInvalid::Null) => {
+            (Json::Null, format!("set {place} to null, for the formula {formula} has no value: {why}"))
+        }
+        (Err(_), OnInvalid::Keep) => return Ok(None),
+        (Err(why), OnInvalid::Fail) => {
+            let (at, formula) = (place.clone(), formula.clone());
+            return Err(StepProblem::NotComputed { at, formula, why });
+        }
+    };
+    match target.node {
+        Some(node) if value.is(&node) => return Ok(None),
+        Some(node) => {
+            told.push_str(&format!(", replacing {}", show(&node)));
+            edits.replace(node, value);
+        }
+        None => add(target, after.as_deref(), value, edits),
+    }
+    Ok(Some(told))
+}
+
+fn to_list_of<'d>(node: Node<'d>, key: &str, value: &str) -> Result<Tree<'d>, &'static str> {
+    if node.kind() != Kind::Object {
+        return Err("an object");
+    }
+    let entry = |member: Member<'d>| {
+        Tree::Object(vec![
+            (key.to_owned(), Tree::Value(Json::from(member.key().into_owned()))),
+            (value.to_owned(), Tree::Node(member.value())),
+        ])
+    };
+    Ok(Tree::Array(node.members().map(entry).collect()))
+}
+
+fn to_object_of<'d>(node: Node<'d>, key: &str, value: &str) -> Result<Tree<'d>, &'static str> {
+    const WANTED: &str = "a list of objects with one key and one value each, every key once";
+    if node.kind() != Kind::Array {
+        return Err(WANTED);
+    }
+    let mut members: Vec<(String, Tree<'d>)> = Vec::with_capacity(node.len());
+    let mut seen = BTreeSet::new();
+    for entry in node.elements() {
+        let name = entry.get(key).and_then(|name| name.as_str());
+        match (name, entry.get(value), entry.len()) {
+            (Some(name), Some(value), 2) if seen.insert(name.clone()) => {
+                members.push((name.into_owned(), Tree::Node(value)));
+            }
+            _ => return Err(WANTED),
+        }
+    }
+    Ok(Tree::Object(members))
 }
 
 /// Puts a copy of a node at `to`, which must be free or hold the same value.

@@ -5,7 +5,7 @@
 //! frozen members are equal, the invariants hold) and validated against the migration's own target
 //! shape. Whatever fails refuses the document as a whole; nothing half-migrated is ever answered.
 
-use super::apply::{self, Log, StepProblem};
+use super::apply::{self, Ground, Log, StepProblem};
 use super::detect::Detection;
 use super::diff::differences;
 use super::end::Way;
@@ -321,7 +321,7 @@ impl Work<'_> {
         let to = self.pack.version_of(&migration.to);
         let mut log = Log::default();
         let source_bytes = std::mem::take(&mut self.bytes);
-        let bytes = self.splice_steps(migration, &source_bytes, to, &mut log)?;
+        let bytes = self.splice_steps(migration, &source_bytes, source_version, to, &mut log)?;
 
         let source = json::scan(&source_bytes)?;
         let after = json::scan(&bytes)?;
@@ -363,6 +363,7 @@ impl Work<'_> {
         &self,
         migration: &Migration,
         source: &[u8],
+        version: &str,
         to: &str,
         log: &mut Log,
     ) -> Result<Vec<u8>, Refusal> {
@@ -378,9 +379,10 @@ impl Work<'_> {
                 if busy.iter().any(|place| touches.iter().any(|own| own.touches(place))) {
                     break;
                 }
-                apply::resolve(step, &doc, self.facts, &mut edits, log).map_err(|problem| Refusal::Step {
+                let ground = Ground { doc: &doc, facts: self.facts, version };
+                apply::resolve(step, ground, &mut edits, log).map_err(|problem| Refusal::Step {
                     migration: name(),
-                    step: next + 1,
+                    step: step.number,
                     problem,
                 })?;
                 // A step that wrote nothing may still have to come before the next: keep its order.

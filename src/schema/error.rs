@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::expr::ExprErrorKind;
 use crate::base::json::{JsonErrorKind, PointerError};
 
 /// What is wrong with a pack.
@@ -88,6 +89,9 @@ pub enum PackErrorKind {
     /// A text is not a JSON Pointer.
     #[error("{0}")]
     Pointer(#[from] PointerError),
+    /// An expression cannot be read.
+    #[error("{0}")]
+    Expression(#[from] ExprErrorKind),
     /// Two `*` of a path have to have partners in the other path of the step.
     #[error("{to:?} has more '*' than the step's path {path:?}")]
     Stars {
@@ -141,6 +145,18 @@ pub enum PackErrorKind {
         path: String,
         /// Whose place it is.
         owner: &'static str,
+    },
+    /// One member has two formulas in one version.
+    #[error("{path:?} has two formulas in {version:?}: {one:?} and {other:?}")]
+    Formulas {
+        /// The member.
+        path: String,
+        /// The version or shape.
+        version: String,
+        /// One formula.
+        one: String,
+        /// The other.
+        other: String,
     },
     /// A shape is called an end, and is not one.
     #[error("{name:?} is no end: migrations lead from it to the head {head:?}")]

@@ -6,15 +6,17 @@ use serde_json::{Value, json};
 use toml::de::DeTable;
 
 use super::condition::Condition;
+use super::deprecated::{Deprecated, Goes, read_deprecated};
 use super::end::{End, read_ends};
 use super::error::{PackError, PackErrorKind};
 use super::fact::{FactSource, FactSpec};
 use super::foreign::Foreign;
+use super::formula::{Derived, read_derived};
 use super::graph::Graph;
 use super::invariant::IDENTITY;
 use super::reader::{Placed, Source, Table};
 use super::shape::{Schema, Shape, read_shapes};
-use super::step::Step;
+use super::step::{Around, Step};
 use crate::base::canonical;
 use crate::base::digest::Sha256;
 use crate::base::json::{Pointer, PointerPattern};
@@ -40,6 +42,8 @@ pub struct Pack {
     pub(super) migrations: Vec<Migration>,
     pub(super) graph: Graph,
     pub(super) ends: Vec<End>,
+    pub(super) derived: Vec<Derived>,
+    pub(super) deprecated: Vec<Deprecated>,
     pub(super) digest: Sha256,
 }
 
@@ -194,6 +198,8 @@ impl Pack {
             migrations: Vec::new(),
             graph: Graph::default(),
             ends: Vec::new(),
+            derived: read_derived(root)?,
+            deprecated: read_deprecated(root)?,
             digest: Sha256::of(b""),
         };
         for table in root.tables("migration")? {
@@ -207,6 +213,12 @@ impl Pack {
         for (at, end) in &ends {
             known(&Placed { at: *at, value: end.version.clone() }, false)?;
         }
+        for name in pack.derived.iter().flat_map(|derived| &derived.versions) {
+            known(name, false)?;
+        }
+        for deprecated in &pack.deprecated {
+            known(&deprecated.since, true)?;
+        }
         root.finish()?;
         pack.graph = Graph::new(&shapes, &pack.migrations)
             .map_err(|twice| root.error(PackErrorKind::Twice { what: "migration", name: twice }))?;
@@ -214,6 +226,7 @@ impl Pack {
         let (places, ends): (Vec<usize>, Vec<End>) = ends.into_iter().unzip();
         pack.ends = ends;
         pack.check_ends(root, &places)?;
+        pack.check_formulas(root)?;
         pack.digest = digest_of(&pack.compiled());
         Ok(pack)
     }
@@ -222,11 +235,9 @@ impl Pack {
         let summary = table.text("summary")?.map(|text| text.value).unwrap_or_default();
         let inverse = table.flag("inverse")?;
         let mut steps = Vec::new();
-        for table in table.tables("step")? {
-            let step = Step::read(&table, &self.facts)?;
-            self.check_step(&table, &step)?;
-            steps.push(step);
-        }
+        let around = Around { number: 0, path: PointerPattern::root(), when: Vec::new() };
+        let check = |table: &Table<'_, '_>, step: &Step| self.check_step(table, step);
+        around.read_steps(&table.tables("step")?, &self.facts, &check, &mut steps)?;
         let compiled = json!({
             "from": from,
             "to": to,
@@ -295,6 +306,17 @@ impl Pack {
             }
         };
         add("ends", self.ends.iter().map(|e| json!([e.version, e.reason, e.stuck])).collect());
+        let names = |list: &[Placed<String>]| list.iter().map(|name| name.value.clone()).collect::<Vec<_>>();
+        let derived = |d: &Derived| json!([d.path.to_string(), d.formula, names(&d.versions)]);
+        add("derived", self.derived.iter().map(derived).collect());
+        let deprecated = |d: &Deprecated| {
+            let goes = match &d.goes {
+                Goes::In(version) => json!(version),
+                Goes::After(grace) => json!(grace),
+            };
+            json!([d.path.to_string(), d.since.value, d.instead, goes])
+        };
+        add("deprecated", self.deprecated.iter().map(deprecated).collect());
         compiled
     }
 

@@ -24,6 +24,52 @@ impl Source<'_> {
     }
 }
 
+impl Source<'_> {
+    /// The byte of the file at which byte `offset` of a string's value stands, given the string's
+    /// own place: its quotes and escapes take more room in the file than in the value.
+    pub fn within(&self, string_at: usize, offset: usize) -> usize {
+        let raw = self.text.get(string_at..).unwrap_or("");
+        let open = ["\"\"\"\r\n", "\"\"\"\n", "\"\"\"", "'''\r\n", "'''\n", "'''", "\"", "'"]
+            .into_iter()
+            .find(|open| raw.starts_with(open))
+            .unwrap_or("");
+        let mut at = open.len();
+        let mut value = 0;
+        while let Some(c) = raw[at..].chars().next() {
+            let (used, gives) = match c {
+                '\\' if open.starts_with('"') => escape(&raw[at..]),
+                c => (c.len_utf8(), c.len_utf8()),
+            };
+            // What gives nothing stands before the byte that is looked for.
+            if value >= offset && gives > 0 {
+                break;
+            }
+            at += used;
+            value += gives;
+        }
+        string_at + at
+    }
+}
+
+/// How many bytes an escape of a TOML string takes in the file, and how many its value has.
+fn escape(raw: &str) -> (usize, usize) {
+    let hex = |digits: usize| {
+        let code = raw.get(2..2 + digits).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+        (2 + digits, code.and_then(char::from_u32).map_or(1, char::len_utf8))
+    };
+    match raw.as_bytes().get(1) {
+        Some(b'u') => hex(4),
+        Some(b'U') => hex(8),
+        Some(b'x') => hex(2),
+        // A line end that is escaped takes the space after it along.
+        Some(b' ' | b'\t' | b'\r' | b'\n') => {
+            (1 + raw[1..].len() - raw[1..].trim_start_matches([' ', '\t', '\r', '\n']).len(), 0)
+        }
+        Some(_) => (2, 1),
+        None => (1, 1),
+    }
+}
+
 /// A value with its place.
 #[derive(Debug, Clone)]
 pub(super) struct Placed<T> {
@@ -116,6 +162,19 @@ impl<'s, 't> Table<'s, 't> {
                 DeValue::Boolean(flag) => Ok(*flag),
                 _ => Err(self.wrong(key, value, "true or false")),
             },
+        }
+    }
+
+    /// A whole number from 0 to `most`.
+    pub fn count(&self, key: &'static str, most: u32) -> Result<Option<u32>> {
+        let Some(value) = self.raw(key) else { return Ok(None) };
+        let count = match value.get_ref() {
+            DeValue::Integer(n) => u32::from_str_radix(n.as_str(), n.radix()).ok(),
+            _ => None,
+        };
+        match count.filter(|count| *count <= most) {
+            Some(count) => Ok(Some(count)),
+            None => Err(self.wrong(key, value, "a whole number within bounds")),
         }
     }
 

@@ -2,12 +2,15 @@
 //!
 //! Every step has an `op`, a `path` (JSON Pointer, `*` for each child) and may have `when`, a list
 //! of conditions in which `*` means the same child as in `path`. An unknown op is refused when the
-//! pack is loaded.
+//! pack is loaded. A `for_each` is no step of its own once read: the steps in it are steps whose
+//! paths begin with the array's.
 
 use serde_json::{Value, json};
 
+use super::compute::{OnInvalid, read_compute, reads_of};
 use super::condition::{Condition, JsonType};
 use super::error::{PackError, PackErrorKind};
+use super::expr::Expression;
 use super::fact::{FactSource, FactSpec};
 use super::reader::Table;
 use crate::base::json::{Json, PointerPattern, print_compact};
@@ -18,6 +21,8 @@ pub(super) enum Source {
     Literal(Json),
     /// Facts, tried in order, and what to do when none can be had.
     Facts(Vec<FactSpec>, Otherwise),
+    /// The version that the migration found the document at.
+    FromVersion,
 }
 
 #[derive(Debug, Clone)]
@@ -73,33 +78,98 @@ pub(super) enum Op {
         that: Vec<Condition>,
         text: String,
     },
+    Compute {
+        formula: String,
+        expression: Expression,
+        invalid: OnInvalid,
+        after: Option<String>,
+    },
+    Entries {
+        to_list: bool,
+        key: String,
+        value: String,
+    },
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Step {
+    /// Its number within the migration, from 1; steps within a `for_each` have that one's.
+    pub number: usize,
     pub op: Op,
     pub path: PointerPattern,
     pub when: Vec<Condition>,
 }
 
-const OPS: &[&str] =
-    &["set", "default", "rename", "move", "copy", "remove", "preserve", "map", "cast", "require"];
+const OPS: &[&str] = &[
+    "set", "default", "rename", "move", "copy", "remove", "preserve", "map", "cast", "require", "compute",
+    "for_each", "entries",
+];
+
+/// What stands around a step: nothing, or the `for_each` that it is in.
+#[derive(Debug, Clone)]
+pub(super) struct Around {
+    pub number: usize,
+    pub path: PointerPattern,
+    pub when: Vec<Condition>,
+}
+
+impl Around {
+    fn conditions(&self, table: &Table<'_, '_>, key: &'static str) -> Result<Vec<Condition>, PackError> {
+        let mut conditions = Condition::read_all(&table.tables(key)?)?;
+        for condition in &mut conditions {
+            condition.at = self.path.join(&condition.at);
+        }
+        Ok(conditions)
+    }
+
+    fn when(&self, table: &Table<'_, '_>) -> Result<Vec<Condition>, PackError> {
+        Ok([self.when.clone(), self.conditions(table, "when")?].concat())
+    }
+
+    /// Reads the steps of a list of tables, those within a `for_each` too, and shows each to `check`.
+    pub fn read_steps(
+        &self,
+        tables: &[Table<'_, '_>],
+        facts: &[FactSpec],
+        check: &dyn Fn(&Table<'_, '_>, &Step) -> Result<(), PackError>,
+        out: &mut Vec<Step>,
+    ) -> Result<(), PackError> {
+        for (i, table) in tables.iter().enumerate() {
+            let number = if self.number == 0 { i + 1 } else { self.number };
+            if table.text("op")?.is_some_and(|op| op.value == "for_each") {
+                let path = self.path.join(&table.need_pattern("path")?).each();
+                let inner = Around { number, path, when: self.when(table)? };
+                let steps = table.tables("step")?;
+                if steps.is_empty() {
+                    return Err(table.error(PackErrorKind::MissingKey { key: "step" }));
+                }
+                table.finish()?;
+                inner.read_steps(&steps, facts, check, out)?;
+                continue;
+            }
+            let step = Step::read(table, facts, &Self { number, ..self.clone() })?;
+            check(table, &step)?;
+            out.push(step);
+        }
+        Ok(())
+    }
+}
 
 impl Step {
-    pub fn read(table: &Table<'_, '_>, facts: &[FactSpec]) -> Result<Self, PackError> {
+    fn read(table: &Table<'_, '_>, facts: &[FactSpec], around: &Around) -> Result<Self, PackError> {
         let name = table.need_text("op")?;
-        let when = Condition::read_all(&table.tables("when")?)?;
+        let when = around.when(table)?;
         // `require` is about the whole document unless it says `path`.
         let path = match table.pattern("path")? {
-            None if name.value == "require" => PointerPattern::root(),
+            None if name.value == "require" => around.path.clone(),
             None => table.need_pattern("path")?,
-            Some(path) if path.is_root() && name.value != "require" => {
+            Some(path) if path.is_root() && around.path.is_root() && name.value != "require" => {
                 let text = table
                     .need_text("path")
                     .unwrap_or(super::reader::Placed { at: table.at, value: String::new() });
                 return Err(table.bad("path", &text, "a step works below the document's root"));
             }
-            Some(path) => path,
+            Some(path) => around.path.join(&path),
         };
         let op = match name.value.as_str() {
             "set" => Op::Set { value: read_source(table, facts)?, after: read_after(table)? },
@@ -109,20 +179,21 @@ impl Step {
                 also_null: table.flag("also_null")?,
             },
             "rename" => Op::Rename { to: table.need_text("to")?.value },
-            "move" => Op::Move { to: read_target(table, &path)? },
-            "copy" => Op::Copy { to: read_target(table, &path)? },
+            "move" => Op::Move { to: read_target(table, &path, around)? },
+            "copy" => Op::Copy { to: read_target(table, &path, around)? },
             "preserve" => match (table.flag("record")?, table.text("to")?) {
                 (true, None) => Op::Record,
-                (false, Some(_)) => Op::Preserve { to: read_target(table, &path)? },
+                (false, Some(_)) => Op::Preserve { to: read_target(table, &path, around)? },
                 _ => return Err(table.error(PackErrorKind::OneOf { keys: &["to", "record = true"] })),
             },
             "remove" => Op::Remove { reason: table.need_text("reason")?.value },
             "map" => read_map(table)?,
             "cast" => Op::Cast { to: read_cast(table)? },
-            "require" => Op::Require {
-                that: Condition::read_all(&table.tables("that")?)?,
-                text: table.need_text("text")?.value,
-            },
+            "require" => {
+                Op::Require { that: around.conditions(table, "that")?, text: table.need_text("text")?.value }
+            }
+            "compute" => read_compute(table, read_after(table)?)?,
+            "entries" => read_entries(table)?,
             _ => {
                 let kind = PackErrorKind::UnknownOp { op: name.value, known: OPS };
                 return Err(table.source.error(name.at, kind));
@@ -133,7 +204,7 @@ impl Step {
             return Err(table.bad("path", &at, "it has to end with a name for this op"));
         }
         table.finish()?;
-        Ok(Self { op, path, when })
+        Ok(Self { number: around.number, op, path, when })
     }
 
     /// The places that the step may change.
@@ -144,9 +215,12 @@ impl Step {
             None => self.path.parent().unwrap_or_else(PointerPattern::root),
         };
         match &self.op {
-            Op::Set { .. } | Op::Default { .. } | Op::Map { .. } | Op::Cast { .. } => {
-                vec![self.path.clone()]
-            }
+            Op::Set { .. }
+            | Op::Default { .. }
+            | Op::Map { .. }
+            | Op::Cast { .. }
+            | Op::Compute { .. }
+            | Op::Entries { .. } => vec![self.path.clone()],
             Op::Rename { to } => {
                 let renamed = self.path.parent().map(|parent| parent.child(to));
                 std::iter::once(self.path.clone()).chain(renamed).collect()
@@ -171,11 +245,11 @@ impl Step {
         let literal = |value: &Source| match value {
             Source::Literal(Json::Null) => false,
             Source::Literal(_) => true,
-            Source::Facts(..) => true,
+            Source::Facts(..) | Source::FromVersion => true,
         };
         match &self.op {
             Op::Set { value, .. } | Op::Default { value, .. } if literal(value) => Some(&self.path),
-            Op::Map { .. } => Some(&self.path),
+            Op::Map { .. } | Op::Compute { .. } => Some(&self.path),
             _ => None,
         }
     }
@@ -196,6 +270,9 @@ impl Step {
                 _ => None,
             }));
         }
+        if let Op::Compute { expression, .. } = &self.op {
+            all.extend(expression.paths().into_iter().map(|path| reads_of(path, &self.path)));
+        }
         // What is missing above the target is created with it.
         if let Op::Preserve { to } = &self.op {
             all.push(to.first());
@@ -207,6 +284,7 @@ impl Step {
     pub fn compiled(&self) -> Value {
         let source = |value: &Source| match value {
             Source::Literal(value) => json!({"value": print_compact(value)}),
+            Source::FromVersion => json!("from_version"),
             Source::Facts(facts, otherwise) => json!({
                 "facts": facts.iter().map(FactSpec::compiled).collect::<Vec<_>>(),
                 "otherwise": match otherwise {
@@ -240,6 +318,18 @@ impl Step {
                 }),
             ),
             Op::Cast { to } => ("cast", json!({"to": to.name()})),
+            Op::Compute { formula, expression, invalid, after } => (
+                "compute",
+                json!({
+                    "formula": formula,
+                    "expression": expression.to_string(),
+                    "invalid": invalid.name(),
+                    "after": after,
+                }),
+            ),
+            Op::Entries { to_list, key, value } => {
+                ("entries", json!({"to_list": to_list, "key": key, "value": value}))
+            }
             Op::Require { that, text } => (
                 "require",
                 json!({"that": that.iter().map(Condition::compiled).collect::<Vec<_>>(), "text": text}),
@@ -258,8 +348,16 @@ fn read_after(table: &Table<'_, '_>) -> Result<Option<String>, PackError> {
     Ok(table.text("after")?.map(|text| text.value))
 }
 
+const SOURCES: &[&str] = &["value", "json", "fact", "from_version"];
+
 fn read_source(table: &Table<'_, '_>, facts: &[FactSpec]) -> Result<Source, PackError> {
     let names = table.texts("fact")?;
+    if table.flag("from_version")? {
+        return match (table.value("value", "json")?, names.is_empty()) {
+            (None, true) => Ok(Source::FromVersion),
+            _ => Err(table.error(PackErrorKind::OneOf { keys: SOURCES })),
+        };
+    }
     match (table.value("value", "json")?, names.is_empty()) {
         (Some(value), true) => Ok(Source::Literal(value)),
         (None, false) => {
@@ -288,12 +386,16 @@ fn read_source(table: &Table<'_, '_>, facts: &[FactSpec]) -> Result<Source, Pack
             };
             Ok(Source::Facts(named, otherwise))
         }
-        _ => Err(table.error(PackErrorKind::OneOf { keys: &["value", "json", "fact"] })),
+        _ => Err(table.error(PackErrorKind::OneOf { keys: SOURCES })),
     }
 }
 
-fn read_target(table: &Table<'_, '_>, path: &PointerPattern) -> Result<PointerPattern, PackError> {
-    let to = table.need_pattern("to")?;
+fn read_target(
+    table: &Table<'_, '_>,
+    path: &PointerPattern,
+    around: &Around,
+) -> Result<PointerPattern, PackError> {
+    let to = around.path.join(&table.need_pattern("to")?);
     if to.stars() > path.stars() {
         let kind = PackErrorKind::Stars { path: path.to_string(), to: to.to_string() };
         return Err(table.error(kind));
@@ -322,6 +424,20 @@ fn read_map(table: &Table<'_, '_>) -> Result<Op, PackError> {
         }
     };
     Ok(Op::Map { table: entries.into_iter().map(|(key, value)| (key.value, value)).collect(), otherwise })
+}
+
+fn read_entries(table: &Table<'_, '_>) -> Result<Op, PackError> {
+    let to = table.need_text("to")?;
+    let to_list = match to.value.as_str() {
+        "list" => true,
+        "object" => false,
+        _ => return Err(table.bad("to", &to, "entries become a \"list\" or an \"object\"")),
+    };
+    let (key, value) = (table.need_text("key")?.value, table.need_text("value")?);
+    if key == value.value {
+        return Err(table.bad("value", &value, "it needs another name than the key"));
+    }
+    Ok(Op::Entries { to_list, key, value: value.value })
 }
 
 fn read_cast(table: &Table<'_, '_>) -> Result<JsonType, PackError> {

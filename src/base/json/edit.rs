@@ -21,6 +21,21 @@ pub enum New<'d> {
     Copy(Node<'d>),
     /// The same within new objects that have one member each, outermost name first.
     Within(Vec<String>, Node<'d>),
+    /// New objects or arrays around values of nodes and of our own.
+    Tree(Tree<'d>),
+}
+
+/// A value that is partly new and partly taken from nodes as they are spelled.
+#[derive(Debug, Clone)]
+pub enum Tree<'d> {
+    /// A value of our own.
+    Value(Json),
+    /// The value of a node.
+    Node(Node<'d>),
+    /// A new array.
+    Array(Vec<Tree<'d>>),
+    /// A new object, its members in the order to write them.
+    Object(Vec<(String, Tree<'d>)>),
 }
 
 impl From<Json> for New<'_> {
@@ -423,6 +438,7 @@ fn print_new(out: &mut String, new: &New<'_>, style: &Style, indent: print::Inde
         New::Value(value) => print::json(out, value, style, indent),
         New::Copy(node) => print::node(out, node, style, indent),
         New::Within(names, node) => print::within(out, names, node, style, indent),
+        New::Tree(tree) => print::tree(out, tree, style, indent),
     }
 }
 

@@ -21,7 +21,7 @@ mod value;
 pub(crate) mod tests;
 
 pub use doc::{Doc, Kind, Member, Node};
-pub use edit::{EditError, Edited, Edits, New, Place, Splice, outside_is_equal};
+pub use edit::{EditError, Edited, Edits, New, Place, Splice, Tree, outside_is_equal};
 pub use error::{JsonError, JsonErrorKind};
 pub use pointer::{Pointer, PointerError, PointerPattern};
 pub use print::{Style, print_compact};

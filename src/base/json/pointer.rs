@@ -194,6 +194,18 @@ impl PointerPattern {
         Self { tokens }
     }
 
+    /// The pattern for each child of the places that it names.
+    pub fn each(&self) -> Self {
+        let mut tokens = self.tokens.clone();
+        tokens.push(Token::Each);
+        Self { tokens }
+    }
+
+    /// A pattern that is read from the places that this one names.
+    pub fn join(&self, inner: &Self) -> Self {
+        Self { tokens: self.tokens.iter().chain(&inner.tokens).cloned().collect() }
+    }
+
     /// Whether the pointer is a place that the pattern names.
     pub fn matches(&self, pointer: &Pointer) -> bool {
         self.tokens.len() == pointer.tokens.len() && self.covers(pointer)

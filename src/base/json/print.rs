@@ -1,6 +1,7 @@
 //! How a document is laid out, and values printed in that layout.
 
 use super::doc::{Doc, Kind, Node};
+use super::edit::Tree;
 use super::text::quote_into;
 use super::value::Json;
 
@@ -149,6 +150,26 @@ pub(super) fn within(
         out.push_str(&style.colon);
         within(out, rest, value, style, indent);
     });
+}
+
+/// Prints a value that is partly new and partly taken from a document.
+pub(super) fn tree(out: &mut String, value: &Tree<'_>, style: &Style, indent: Indent<'_>) {
+    match value {
+        Tree::Value(value) => json(out, value, style, indent),
+        Tree::Node(value) => node(out, value, style, indent),
+        Tree::Array(elements) => {
+            items(out, style, indent, ['[', ']'], elements.iter(), |out, element, indent| {
+                tree(out, element, style, indent);
+            });
+        }
+        Tree::Object(members) => {
+            items(out, style, indent, ['{', '}'], members.iter(), |out, (key, value), indent| {
+                quote_into(out, key);
+                out.push_str(&style.colon);
+                tree(out, value, style, indent);
+            });
+        }
+    }
 }
 
 /// Prints a value without spaces or lines, members in the order given.

@@ -238,3 +238,53 @@ fn end_with_a_way_to_the_head_is_refused_when_the_pack_is_loaded() {
     assert!(matches!(load("z"), Err(PackErrorKind::UnknownShape { .. })));
     assert!(load("b").is_ok());
 }
+
+#[test]
+fn formulas_are_told_by_table_and_by_compute_and_must_not_contradict() {
+    let compute = "[[migration.step]]\nop = \"compute\"\npath = \"/tps\"\nformula = \"new\"\nexpression = \"a\"\n\
+        arithmetic = \"ieee754\"\ninvalid = \"keep\"";
+    let load = |tables: &str| two_versions(tables, compute);
+    let pack = load(
+        "[[derived]]\npath = \"/tps\"\nformula = \"old\"\nversion = \"1\"\n\
+        [[derived]]\npath = \"/r/*/e\"\nformula = \"sum\"\nversion = [\"1\", \"2\"]",
+    )
+    .expect("loads");
+    let of = |shape: &str, at: &str| pack.formula_of(shape, &at.parse().expect("a pointer"));
+    assert_eq!((of("1", "/tps"), of("2", "/tps"), of("2", "/a")), (Some("old"), Some("new"), None));
+    assert_eq!((of("1", "/r/0/e"), of("2", "/r/7/e")), (Some("sum"), Some("sum")));
+    let kind = |tables: &str| load(tables).map(|_| ()).map_err(|error| error.kind);
+    let one = |formula: &str, version: &str| {
+        format!("[[derived]]\npath = \"/tps\"\nformula = \"{formula}\"\nversion = \"{version}\"\n")
+    };
+    assert!(matches!(kind(&one("old", "2")), Err(PackErrorKind::Formulas { .. })));
+    assert!(matches!(kind(&(one("x", "1") + &one("y", "1"))), Err(PackErrorKind::Formulas { .. })));
+    assert!(matches!(kind(&one("x", "9")), Err(PackErrorKind::UnknownShape { .. })));
+    assert!(kind(&(one("x", "1") + &one("x", "1") + &one("new", "2"))).is_ok());
+}
+
+#[test]
+fn deprecations_name_place_replacement_and_the_releases_that_remain() {
+    let load = |deprecated: &str| {
+        let text = two_lines(true) + "[[deprecated]]\npath = \"/r/*/old\"\nuse = \"new\"\n" + deprecated;
+        parse(&[("pack.toml", &text), ("s.schema.json", "{}")])
+    };
+    let doc = crate::base::json::scan(b"{\"r\":[{\"old\":1},{},{\"old\":2}]}").expect("valid");
+    let remaining = |deprecated: &str, shape: &str| {
+        let pack = load(deprecated).expect("loads");
+        let found = pack.deprecations(&doc, shape);
+        let places: Vec<_> = found.iter().map(|d| d.place.to_string()).collect();
+        assert!(found.is_empty() || places == ["/r/0/old", "/r/2/old"]);
+        found.first().map(|d| (d.since.clone(), d.instead.clone(), d.remaining)).map(|(.., left)| left)
+    };
+    let grace = "since = \"b\"";
+    assert_eq!(["a", "b", "c", "d"].map(|v| remaining(grace, v)), [None, Some(2), Some(1), Some(0)]);
+    let shorter = "since = \"b\"\ngrace = 0";
+    assert_eq!(["b", "d"].map(|v| remaining(shorter, v)), [Some(0), Some(0)]);
+    let named = "since = \"a\"\ngoes_in = \"d\"";
+    assert_eq!(["a", "b", "c"].map(|v| remaining(named, v)), [Some(2), Some(1), Some(0)]);
+    let future = "since = \"a\"\ngoes_in = \"z\"";
+    assert_eq!(["a", "d"].map(|v| remaining(future, v)), [Some(3), Some(0)]);
+    let both = load("since = \"a\"\ngoes_in = \"d\"\ngrace = 1").map_err(|error| error.kind);
+    assert!(matches!(both, Err(PackErrorKind::OneOf { .. })));
+    assert!(matches!(load("since = \"z\"").map_err(|e| e.kind), Err(PackErrorKind::UnknownShape { .. })));
+}

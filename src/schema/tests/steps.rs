@@ -261,3 +261,149 @@ fn preserve_in_the_record_takes_the_exact_text_out_of_the_document() {
         assert!(matches!(bad, Err(PackErrorKind::OneOf { .. })), "{bad:?}");
     }
 }
+
+const TPS: &str = "op = \"compute\"\npath = \"/tps\"\nformula = \"tps-response-time\"\n\
+    expression = \"(tokens * 1000.0) / ms\"\narithmetic = \"ieee754\"\ninvalid = \"null\"";
+
+#[test]
+fn compute_writes_the_formula_s_value_and_names_the_formula() {
+    assert_eq!(
+        gives(TPS, r#""tokens":100,"ms":333,"tps":1"#, r#""tokens":100,"ms":333,"tps":300.3003003003003"#),
+        ["computed /tps as 300.3003003003003 by the formula tps-response-time, replacing 1"]
+    );
+    gives(TPS, r#""tokens":1,"ms":500"#, r#""tokens":1,"ms":500,"tps":2.0"#);
+    assert!(gives(TPS, r#""tokens":1,"ms":500,"tps":2.0"#, r#""tokens":1,"ms":500,"tps":2.0"#).is_empty());
+    let after = format!("{TPS}\nafter = \"tokens\"");
+    gives(&after, r#""tokens":1,"ms":500"#, r#""tokens":1,"tps":2.0,"ms":500"#);
+}
+
+#[test]
+fn compute_without_a_value_does_what_the_step_says() {
+    for members in [
+        r#""tokens":1,"ms":0,"tps":7"#,
+        r#""tokens":1,"ms":null,"tps":7"#,
+        r#""tokens":"9","ms":1,"tps":7"#,
+        r#""tokens":1e308,"ms":1,"tps":7"#,
+        r#""ms":1,"tps":7"#,
+    ] {
+        let nulled = members.replace("\"tps\":7", "\"tps\":null");
+        assert_eq!(gives(TPS, members, &nulled).len(), 1);
+        assert!(gives(&TPS.replace("null", "keep"), members, members).is_empty());
+        let failed = problem(&TPS.replace("null", "fail"), members);
+        assert!(matches!(failed, StepProblem::NotComputed { .. }), "{failed}");
+    }
+    let when = format!("{TPS}\nwhen = [{{ at = \"/ms\", differs = 0 }}]");
+    assert!(gives(&when, r#""tokens":1,"ms":0"#, r#""tokens":1,"ms":0"#).is_empty());
+}
+
+#[test]
+fn compute_sees_the_steps_before_it_and_the_document_around_it() {
+    let steps = "op = \"rename\"\npath = \"/tokens_total\"\nto = \"tokens\"---".to_owned() + TPS;
+    gives(&steps, r#""tokens_total":1,"ms":1"#, r#""tokens":1,"ms":1,"tps":1000.0"#);
+    let each = "op = \"compute\"\npath = \"/r/*/n\"\nformula = \"f\"\nexpression = \"k + $.add + it\"\n\
+        arithmetic = \"exact\"\nscale = 1\nrounding = \"half-even\"\ninvalid = \"keep\"";
+    gives(each, r#""add":1,"r":[{"k":0.15,"n":1},{"k":2}]"#, r#""add":1,"r":[{"k":0.15,"n":2.2},{"k":2}]"#);
+    let element = each.replace("/r/*/n", "/r/*").replace("k + $.add + it", "it * add");
+    gives(&element, r#""add":2,"r":[1,"x",1.5]"#, r#""add":2,"r":[2.0,"x",3.0]"#);
+    let lines = "op = \"compute\"\npath = \"/e/list\"\nformula = \"lines\"\nexpression = \"lines(freeze)\"\n\
+        arithmetic = \"ieee754\"\ninvalid = \"fail\"";
+    gives(
+        lines,
+        r#""e":{"freeze":"a==1\nb==2\n"}"#,
+        r#""e":{"freeze":"a==1\nb==2\n","list":["a==1","b==2"]}"#,
+    );
+}
+
+#[test]
+fn compute_errors_point_into_the_expression() {
+    let load = |line: &str| {
+        let step = format!(
+            "[[migration.step]]\nop = \"compute\"\npath = \"/a\"\nformula = \"f\"\n\
+            arithmetic = \"ieee754\"\ninvalid = \"null\"\n{line}"
+        );
+        two_versions("", &step).map(|_| ()).expect_err("refused")
+    };
+    for (line, at) in [
+        ("expression = \"a % b\"", (23, 17)),
+        ("expression = '\"é\" % b'", (23, 19)),
+        ("expression = \"'\\u00e9\\\"' % b\"", (23, 26)),
+        ("expression = \"\"\"\na +\n  % b\"\"\"", (25, 3)),
+        ("expression = \"\"\"a \\\n   % b\"\"\"", (24, 4)),
+    ] {
+        let error = load(line);
+        assert!(matches!(error.kind, PackErrorKind::Expression(ExprErrorKind::Character { found: '%' })));
+        assert_eq!((error.line, error.column), at, "{line}");
+    }
+}
+
+#[test]
+fn compute_of_a_measured_or_frozen_member_is_refused_when_the_pack_is_loaded() {
+    for (fields, want_measured) in [("measured = [\"/tps\"]", true), ("frozen = [\"/tps\"]", false)] {
+        let kind = two_versions(&format!("[fields]\n{fields}"), &format!("[[migration.step]]\n{TPS}"))
+            .map_err(|error| error.kind);
+        match kind {
+            Err(PackErrorKind::Measured { .. }) => assert!(want_measured),
+            Err(PackErrorKind::Frozen { .. }) => assert!(!want_measured),
+            other => panic!("{other:?}"),
+        }
+    }
+    let bad = |from: &str, to: &str| {
+        two_versions("", &format!("[[migration.step]]\n{}", TPS.replace(from, to))).map_err(|e| e.kind)
+    };
+    assert!(matches!(bad("ieee754", "exact"), Err(PackErrorKind::MissingKey { key: "scale" })));
+    assert!(matches!(bad("ieee754", "float"), Err(PackErrorKind::BadValue { .. })));
+    assert!(matches!(bad("invalid = \"null\"", ""), Err(PackErrorKind::MissingKey { key: "invalid" })));
+}
+
+#[test]
+fn for_each_does_its_steps_at_every_child() {
+    let steps = "op = \"for_each\"\npath = \"/r\"\nwhen = [{ present = \"/on\" }]\n\
+        [[migration.step.step]]\nop = \"rename\"\npath = \"/a\"\nto = \"b\"\n\
+        [[migration.step.step]]\nop = \"preserve\"\npath = \"/c\"\nto = \"/old/c\"\n\
+        when = [{ at = \"/c\", differs = 1 }]\n\
+        [[migration.step.step]]\nop = \"for_each\"\npath = \"/in\"\n\
+        [[migration.step.step.step]]\nop = \"cast\"\npath = \"\"\nto = \"string\"";
+    gives(
+        steps,
+        r#""on":1,"r":[{"a":1,"c":2},{"c":1},{"a":2,"in":[1,"x"]}]"#,
+        r#""on":1,"r":[{"b":1,"old":{"c":2}},{"c":1},{"b":2,"in":["1","x"]}]"#,
+    );
+    gives(steps, r#""r":[{"a":1}]"#, r#""r":[{"a":1}]"#);
+    let failing = "op = \"for_each\"\npath = \"/r\"\n[[migration.step.step]]\nop = \"require\"\n\
+        that = [{ present = \"/k\" }]\ntext = \"rows have k\"";
+    assert!(matches!(problem(failing, r#""r":[{"k":1},{}]"#), StepProblem::Required { .. }));
+    gives(failing, r#""r":[{"k":1}]"#, r#""r":[{"k":1}]"#);
+    let empty = two_versions("", "[[migration.step]]\nop = \"for_each\"\npath = \"/r\"");
+    assert!(matches!(empty.map_err(|e| e.kind), Err(PackErrorKind::MissingKey { key: "step" })));
+}
+
+#[test]
+fn entries_turns_an_object_into_a_list_and_back() {
+    let step =
+        |to: &str| format!("op = \"entries\"\npath = \"/a\"\nto = \"{to}\"\nkey = \"name\"\nvalue = \"n\"");
+    let (object, list) =
+        (r#""a":{"x/y":1E-8,"é":"\/"}"#, r#""a":[{"name":"x/y","n":1E-8},{"name":"é","n":"\/"}]"#);
+    assert_eq!(gives(&step("list"), object, list), ["turned /a into a list of its entries"]);
+    gives(&step("object"), list, object);
+    assert!(gives(&step("list"), list, list).is_empty());
+    gives(&step("list"), r#""a":{}"#, r#""a":[]"#);
+    for (to, bad) in [
+        ("list", "1"),
+        ("object", "1"),
+        ("object", r#"[{"name":"x","n":1},{"name":"x","n":2}]"#),
+        ("object", r#"[{"name":1,"n":1}]"#),
+        ("object", r#"[{"name":"x"}]"#),
+        ("object", r#"[{"name":"x","n":1,"more":2}]"#),
+    ] {
+        let problem = problem(&step(to), &format!("\"a\":{bad}"));
+        assert!(matches!(problem, StepProblem::NotEntries { .. }), "{bad}: {problem}");
+    }
+}
+
+#[test]
+fn from_version_writes_the_version_that_the_migration_found() {
+    let step = "op = \"default\"\npath = \"/migrated_from\"\nfrom_version = true";
+    assert_eq!(gives(step, r#""b":1"#, r#""b":1,"migrated_from":"1""#), ["added /migrated_from as \"1\""]);
+    let both = two_versions("", &format!("[[migration.step]]\n{step}\nvalue = 1"));
+    assert!(matches!(both.map_err(|e| e.kind), Err(PackErrorKind::OneOf { .. })));
+}

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use strongroom::base::canonical::{PythonForm, python_dumps, rfc8785};
 use strongroom::base::json::{
-    self, Doc, EditError, Edited, Edits, Json, JsonError, JsonErrorKind as K, Kind, New, Node, Place,
+    self, Doc, EditError, Edited, Edits, Json, JsonError, JsonErrorKind as K, Kind, New, Node, Place, Tree,
 };
 use strongroom::base::limits;
 
@@ -229,6 +229,13 @@ fn choose<'d>(what: u8, node: Node<'d>, new: Node<'d>, input: &mut Input<'_>) ->
     let value = match what >> 4 & 3 {
         0 => New::Copy(new),
         1 => New::Within(vec!["w".to_owned(), "x\t".to_owned()], new),
+        2 => New::Tree(Tree::Array(vec![
+            Tree::Node(new),
+            Tree::Object(vec![
+                ("t\"".to_owned(), Tree::Node(new)),
+                ("v".to_owned(), Tree::Value(Json::Null)),
+            ]),
+        ])),
         _ => New::Value(Json::from(new)),
     };
     match what % 5 {
@@ -296,6 +303,18 @@ fn want_new<'d>(new: &New<'d>) -> Want<'d> {
             .iter()
             .rev()
             .fold(Want::Spelled(*node), |inner, name| Want::Object(vec![(name.clone(), None, inner)])),
+        New::Tree(tree) => want_tree(tree),
+    }
+}
+
+fn want_tree<'d>(tree: &Tree<'d>) -> Want<'d> {
+    match tree {
+        Tree::Value(value) => Want::Value(value.clone()),
+        Tree::Node(node) => Want::Spelled(*node),
+        Tree::Array(items) => Want::Array(items.iter().map(want_tree).collect()),
+        Tree::Object(members) => {
+            Want::Object(members.iter().map(|(name, value)| (name.clone(), None, want_tree(value))).collect())
+        }
     }
 }
 
