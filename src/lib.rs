@@ -4,6 +4,7 @@
 
 pub mod backend;
 pub mod base;
+pub mod carrier;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod format;

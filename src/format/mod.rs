@@ -5,6 +5,7 @@
 
 pub mod actor;
 pub mod batch;
+pub mod carried;
 pub mod config;
 pub mod entry;
 pub mod file_list;

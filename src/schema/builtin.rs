@@ -13,8 +13,59 @@ macro_rules! pack {
     };
 }
 
-const BUILTIN: &[(&str, Files)] =
-    &[pack!("sigilzero", ["pack.toml", "1.0.0.schema.json", "1.1.0.schema.json", "1.2.0.schema.json"])];
+const BUILTIN: &[(&str, Files)] = &[
+    pack!("sigilzero", ["pack.toml", "1.0.0.schema.json", "1.1.0.schema.json", "1.2.0.schema.json"]),
+    pack!(
+        "mlx-knife",
+        ["pack.toml", "0.1.0.schema.json", "0.2.0.schema.json", "0.2.1.schema.json", "0.2.2.schema.json"]
+    ),
+    pack!("llm-metrics-proxy", ["pack.toml", "row.schema.json"]),
+    pack!(
+        "llenergymeasure",
+        [
+            "pack.toml",
+            "aggregated.schema.json",
+            "compute-metrics-a.schema.json",
+            "compute-metrics-b.schema.json",
+            "compute-metrics-c.schema.json",
+            "experiments.schema.json",
+            "global-energy.schema.json",
+            "inference-metrics.schema.json",
+            "model-architecture.schema.json",
+            "process-215c7f3.schema.json",
+            "process-215e05e.schema.json",
+            "process-3003220.schema.json",
+            "process-31412c5.schema.json",
+            "process-53f1b15.schema.json",
+            "process-54b629e.schema.json",
+            "process-energy.schema.json",
+            "result-2003c6f.schema.json",
+            "result-215c7f3.schema.json",
+            "result-215e05e.schema.json",
+            "result-3003220.schema.json",
+            "result-31412c5.schema.json",
+            "result-53f1b15.schema.json",
+            "result-54b629e.schema.json",
+            "setup-a.schema.json",
+            "setup-b.schema.json",
+            "setup-c.schema.json",
+            "setup-d.schema.json",
+            "variables.schema.json",
+        ]
+    ),
+    pack!(
+        "palimpsest",
+        [
+            "pack.toml",
+            "0.0.1-a.schema.json",
+            "0.0.1-b.schema.json",
+            "0.0.1-c.schema.json",
+            "0.1.0-a.schema.json",
+            "0.1.0-b.schema.json",
+            "0.1.0-c.schema.json",
+        ]
+    ),
+];
 
 /// The names of the built-in packs.
 pub fn builtin_names() -> impl Iterator<Item = &'static str> {

@@ -187,23 +187,38 @@ impl Pack {
         if told.is_empty() {
             return None;
         }
-        let (mut fits, mut reasons) = (Vec::new(), Vec::new());
-        for shape in &told {
-            let problems = self.misfits(shape, doc, None);
-            if problems.is_empty() {
-                fits.push(*shape);
-            } else {
-                reasons.extend(problems);
-            }
-        }
-        Some(match fits.as_slice() {
-            [] => {
+        Some(match self.fitting(doc, &told, None) {
+            Err(reasons) => {
                 let names: Vec<String> = told.iter().map(|shape| shape.name()).collect();
                 Detection::Misfit { version: names.join(" or "), reasons }
             }
-            [shape] => Detection::Known { version: shape.version.clone(), variant: shape.variant.clone() },
-            several => Detection::Ambiguous { candidates: several.iter().map(|s| s.name()).collect() },
+            Ok(fits) => match fits.as_slice() {
+                [shape] => {
+                    Detection::Known { version: shape.version.clone(), variant: shape.variant.clone() }
+                }
+                several => Detection::Ambiguous { candidates: several.iter().map(|s| s.name()).collect() },
+            },
         })
+    }
+
+    /// Those of some shapes whose schema a document fits; where none does, why it does not fit the one
+    /// that it comes closest to.
+    fn fitting<'p>(
+        &self,
+        doc: &Doc<'_>,
+        shapes: &[&'p Shape],
+        label: Option<&str>,
+    ) -> Result<Vec<&'p Shape>, Vec<String>> {
+        let (mut fits, mut closest) = (Vec::new(), None::<Vec<String>>);
+        for shape in shapes {
+            let problems = self.misfits(shape, doc, label);
+            if problems.is_empty() {
+                fits.push(*shape);
+            } else if closest.as_ref().is_none_or(|other| problems.len() < other.len()) {
+                closest = Some(problems);
+            }
+        }
+        if fits.is_empty() { Err(closest.unwrap_or_default()) } else { Ok(fits) }
     }
 
     /// Where documents of a shape, named by version or with its variant, carry their label.
@@ -228,17 +243,8 @@ impl Pack {
                 shapes.iter().map(|s| format!("not {}: {} does not hold", s.name(), describe_all(&s.when)));
             return Err(misfit(reasons.collect()));
         }
-        let (mut fits, mut reasons) = (Vec::new(), Vec::new());
-        for shape in told {
-            let problems = self.misfits(shape, doc, label);
-            if problems.is_empty() {
-                fits.push(shape);
-            } else {
-                reasons.extend(problems);
-            }
-        }
+        let fits = self.fitting(doc, &told, label).map_err(misfit)?;
         match fits.as_slice() {
-            [] => Err(misfit(reasons)),
             [shape] => Ok(shape),
             several => Err(Detection::Ambiguous { candidates: several.iter().map(|s| s.name()).collect() }),
         }

@@ -16,6 +16,7 @@
 //! | `[fields]` | `frozen`, `measured`: lists of paths |
 //! | `[history]` | `at`: the array that gets a record for each rewrite |
 //! | `[[end]]` | `version` (or `version/variant`), `reason`, `stuck`: a shape from which no way leads to the head, on purpose. Documents told no version go to the head, else to the nearest end that is not stuck, and are current there; at a stuck one they are refused with the reason |
+//! | `[carrier.sqlite]` | `table`, `key` (the column that names a row), `[[carrier.sqlite.column]]` with `name`, `declaration`: columns to add where they are missing |
 //! | `[[derived]]` | `path`, `formula`, `version` (one or a list, each a version or `version/variant`): the formula that a member has there. A `compute` says it for the version that its migration leads to |
 //! | `[[deprecated]]` | `path`, `since` (a version), `use` (what to use instead), and `goes_in` (a version, which the pack need not have yet) or `grace` (how many releases after `since` keep it; 2). Only documents at `since` or later are told |
 //! | `[[fact]]` | `name`, `must_be = "id"`, and one of `file` + `format` + `pointer`; `member` + `pattern` (`"jobs/<id>/brief.yaml"`); `files` (a folder) |
@@ -44,7 +45,7 @@
 //! order) with `otherwise` (`"absent"`, `"fail"`), `otherwise_value` or `otherwise_json`. A
 //! condition is `{ present = "/p" }`, `{ absent = "/p" }`, `{ absent_or_empty = "/p" }`, or
 //! `{ at = "/p", … }` with one of `equals`, `equals_json`, `differs`, `differs_json`, `one_of`,
-//! `one_of_json`, `type`.
+//! `one_of_json`, `type`, `above`, `below` (a number above or below this one, both as binary64).
 //!
 //! The expressions of `compute` are a language of their own:
 //!
@@ -77,6 +78,7 @@ mod apply;
 mod builtin;
 pub mod check;
 mod compat;
+mod carried;
 mod compute;
 mod condition;
 mod deprecated;
@@ -105,6 +107,7 @@ mod tests;
 pub use apply::StepProblem;
 pub use builtin::{builtin_names, pack_files};
 pub use compat::Compatibility;
+pub use carried::{AddedColumn, CarrierKind, SqliteCarrier};
 pub use deprecated::Deprecation;
 pub use detect::Detection;
 pub use end::{Destination, End};

@@ -41,6 +41,7 @@ pub struct Pack {
     pub(super) facts: Vec<FactSpec>,
     pub(super) migrations: Vec<Migration>,
     pub(super) graph: Graph,
+    pub(super) sqlite: Option<super::carried::SqliteCarrier>,
     pub(super) ends: Vec<End>,
     pub(super) derived: Vec<Derived>,
     pub(super) deprecated: Vec<Deprecated>,
@@ -197,6 +198,7 @@ impl Pack {
             facts,
             migrations: Vec::new(),
             graph: Graph::default(),
+            sqlite: super::carried::read(root)?,
             ends: Vec::new(),
             derived: read_derived(root)?,
             deprecated: read_deprecated(root)?,
@@ -255,7 +257,10 @@ impl Pack {
             }
         }
         if let Some(path) = step.invents()
-            && let Some(measured) = self.measured.iter().find(|measured| measured.touches(path))
+            && let Some(measured) = self.measured.iter().find(|measured| {
+                // An empty object says nothing about the members that it may have.
+                measured.touches(path) && !(step.writes_empty_object() && measured.is_below(path))
+            })
         {
             let kind = PackErrorKind::Measured { path: path.to_string(), measured: measured.to_string() };
             return Err(table.error(kind));
@@ -305,6 +310,7 @@ impl Pack {
                 compiled[key] = Value::Array(list);
             }
         };
+        add("sqlite", self.sqlite.iter().map(super::carried::SqliteCarrier::compiled).collect());
         add("ends", self.ends.iter().map(|e| json!([e.version, e.reason, e.stuck])).collect());
         let names = |list: &[Placed<String>]| list.iter().map(|name| name.value.clone()).collect::<Vec<_>>();
         let derived = |d: &Derived| json!([d.path.to_string(), d.formula, names(&d.versions)]);

@@ -254,6 +254,12 @@ impl Step {
         }
     }
 
+    /// Whether all that the step can write is an empty object.
+    pub fn writes_empty_object(&self) -> bool {
+        let empty = |value: &Source| matches!(value, Source::Literal(Json::Object(own)) if own.is_empty());
+        matches!(&self.op, Op::Set { value, .. } | Op::Default { value, .. } if empty(value))
+    }
+
     /// Every place that the step reads or writes.
     pub fn touches(&self) -> Vec<PointerPattern> {
         let mut all = self.writes();

@@ -6,6 +6,8 @@
 mod audit;
 mod backend_process;
 #[cfg(feature = "cli")]
+mod bad_stores;
+#[cfg(feature = "cli")]
 mod cli_audit;
 #[cfg(feature = "cli")]
 mod cli_day;
@@ -29,6 +31,7 @@ mod many;
 mod merkle;
 mod model;
 mod oracles;
+mod packs_real;
 mod real_runs;
 mod sigilzero;
 mod source;

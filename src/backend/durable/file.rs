@@ -103,6 +103,19 @@ impl NewFile {
         self.0.write(bytes).map(|_| ())
     }
 
+    /// Gives the file to a user and a group, as far as whoever runs this may.
+    pub fn give_to(&mut self, uid: u32, gid: u32) -> Result<(), DiskError> {
+        self.0.alive("chown")?;
+        let file = &self.0.file;
+        let (user, group) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        self.0.disk.call("chown", &self.0.path, None, 0, || {
+            match rustix::fs::fchown(file, Some(user), Some(group)) {
+                Err(Errno::PERM) => Ok(()),
+                other => other,
+            }
+        })
+    }
+
     /// Reserves room for `len` bytes without changing the file's length, so that a full disk shows
     /// before the work is done. A filesystem that cannot is left to find out later.
     pub fn preallocate(&mut self, len: u64) -> Result<(), DiskError> {

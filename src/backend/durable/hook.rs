@@ -11,7 +11,7 @@ pub use rustix::io::Errno;
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     /// `create`, `write`, `fsync`, `fsync_dir`, `syncfs`, `rename_new`, `rename`, `exchange`,
-    /// `unlink`, `rmdir`, `mkdir`, `link`, `reflink`, `set_len`, `preallocate`, `chmod`, `holder`.
+    /// `unlink`, `rmdir`, `mkdir`, `link`, `reflink`, `set_len`, `preallocate`, `chmod`, `chown`, `holder`.
     pub name: &'static str,
     /// What it is made on, relative to the root.
     pub path: &'a str,

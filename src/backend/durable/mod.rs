@@ -99,6 +99,8 @@ pub struct Stat {
     pub nlink: u64,
     /// The user who owns it.
     pub uid: u32,
+    /// The group that it belongs to.
+    pub gid: u32,
 }
 
 impl Stat {
@@ -120,6 +122,7 @@ impl Stat {
             ino: stat.st_ino as u64,
             nlink: stat.st_nlink as u64,
             uid: stat.st_uid as u32,
+            gid: stat.st_gid as u32,
         }
     }
 }

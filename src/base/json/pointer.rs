@@ -225,6 +225,11 @@ impl PointerPattern {
         })
     }
 
+    /// Whether each place that it names lies below a place that the other names.
+    pub fn is_below(&self, other: &Self) -> bool {
+        self.tokens.len() > other.tokens.len() && self.tokens.starts_with(&other.tokens)
+    }
+
     /// The nodes of a document at the places that the pattern names, in the order of the text.
     pub fn nodes<'d>(&self, doc: &'d Doc<'_>) -> Vec<Node<'d>> {
         let mut nodes = vec![doc.root()];

@@ -1,0 +1,472 @@
+//! A table of a SQLite database: read in one snapshot, backed up from that very snapshot, changed in
+//! one immediate transaction that checks before and after.
+//!
+//! The files of the database are SQLite's own business: a copy of them would lose what lies in the
+//! write-ahead log, so a backup is made by SQLite's backup API, and a crash in the middle of a
+//! transaction is undone by SQLite when the database is next opened.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::row::{Cell, Row, RowError};
+use super::{Loaded, Part, Place};
+use crate::base::digest::Sha256;
+use crate::schema::{AddedColumn, SqliteCarrier};
+
+/// Why a table was not read or changed; nothing of it was changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// SQLite says no.
+    #[error("{what}: {source}")]
+    Sqlite {
+        /// What was attempted.
+        what: &'static str,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// The database has no such table.
+    #[error("the database has no table {0:?}")]
+    NoTable(String),
+    /// The table has no such column.
+    #[error("the table {table:?} has no column {column:?}, by which the pack names its rows")]
+    NoKey {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// Two rows have the same key.
+    #[error("two rows have the key {0}, so neither can be told from the other")]
+    NotUnique(String),
+    /// Triggers would run.
+    #[error("the table {0:?} has triggers, which would change more than the migration says")]
+    Triggers(String),
+    /// A row is not what the plan was made from.
+    #[error("row {0} changed meanwhile")]
+    Changed(String),
+    /// A row came out other than planned.
+    #[error("row {0} would not become what the migration says, so nothing was changed")]
+    Differs(String),
+    /// Rows that came in since hold values in a column that was to go.
+    #[error("the column {0:?} holds values that came in since, so it cannot be taken away")]
+    ColumnUsed(String),
+    /// The document is no row.
+    #[error("row {key}: {source}")]
+    Row {
+        /// The row.
+        key: String,
+        /// Why not.
+        source: RowError,
+    },
+}
+
+type Result<T> = std::result::Result<T, TableError>;
+
+fn sql(what: &'static str) -> impl Fn(rusqlite::Error) -> TableError {
+    move |source| TableError::Sqlite { what, source }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+const BUSY: Duration = Duration::from_secs(10);
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(sql("open"))?;
+    db.busy_timeout(BUSY).map_err(sql("open"))?;
+    Ok(db)
+}
+
+/// A table at one moment, and the connection that holds the moment.
+pub struct Snapshot {
+    db: Connection,
+    carrier: SqliteCarrier,
+    /// The columns, and their declared types.
+    pub columns: Arc<[String]>,
+    types: Vec<String>,
+    /// The statement that makes the table.
+    pub schema: String,
+    /// The rows, by key.
+    pub rows: Vec<Row>,
+}
+
+/// The columns of a table with their declared types, and the statement that makes it.
+fn shape(db: &Connection, table: &str) -> Result<(Arc<[String]>, Vec<String>, String)> {
+    let no_table = || TableError::NoTable(table.to_owned());
+    let schema: String = db
+        .query_row(
+            "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE",
+            [table],
+            |row| row.get(0),
+        )
+        .map_err(|error| match error {
+            rusqlite::Error::QueryReturnedNoRows => no_table(),
+            other => sql("read the schema")(other),
+        })?;
+    // Only columns that `SELECT *` gives: hidden ones are no part of a row.
+    let mut statement = db
+        .prepare("SELECT name, type FROM pragma_table_xinfo(?1) WHERE hidden <> 1 ORDER BY cid")
+        .map_err(sql("read the schema"))?;
+    let columns = statement
+        .query_map([table], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
+        .map_err(sql("read the schema"))?;
+    let (names, types): (Vec<String>, Vec<String>) = columns.into_iter().unzip();
+    Ok((names.into(), types, schema))
+}
+
+fn select(columns: &[String]) -> String {
+    columns.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
+}
+
+fn row_of(columns: &Arc<[String]>, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let cells = (0..columns.len()).map(|at| Ok(Cell::from(row.get_ref(at)?)));
+    Ok(Row { columns: Arc::clone(columns), cells: cells.collect::<rusqlite::Result<_>>()? })
+}
+
+impl Snapshot {
+    /// Reads the table that a pack names, in one transaction that stays open. Nothing is written.
+    pub fn read(path: &Path, carrier: &SqliteCarrier) -> Result<Self> {
+        let db = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        db.execute_batch("BEGIN").map_err(sql("read"))?;
+        let (columns, types, schema) = shape(&db, &carrier.table)?;
+        if !columns.iter().any(|name| name.eq_ignore_ascii_case(&carrier.key)) {
+            let (table, column) = (carrier.table.clone(), carrier.key.clone());
+            return Err(TableError::NoKey { table, column });
+        }
+        let (table, key) = (quoted(&carrier.table), quoted(&carrier.key));
+        let query = format!("SELECT {} FROM {table} ORDER BY {key}", select(&columns));
+        let rows = db
+            .prepare(&query)
+            .and_then(|mut statement| {
+                statement.query_map([], |row| row_of(&columns, row))?.collect::<rusqlite::Result<Vec<_>>>()
+            })
+            .map_err(sql("read the rows"))?;
+        let snapshot = Self { db, carrier: carrier.clone(), columns, types, schema, rows };
+        let mut seen = HashSet::with_capacity(snapshot.rows.len());
+        for row in &snapshot.rows {
+            let key = snapshot.key(row);
+            if !seen.insert(key.clone()) {
+                return Err(TableError::NotUnique(key));
+            }
+        }
+        Ok(snapshot)
+    }
+
+    /// A row's key as JSON text.
+    pub fn key(&self, row: &Row) -> String {
+        row.cell(&self.carrier.key).map(Cell::to_json).unwrap_or_default()
+    }
+
+    /// The rows as documents, one after the other.
+    pub fn load(&self) -> Loaded {
+        let mut loaded = Loaded { bytes: Vec::new(), parts: Vec::with_capacity(self.rows.len()) };
+        for row in &self.rows {
+            let start = loaded.bytes.len();
+            loaded.bytes.extend_from_slice(row.to_json().as_bytes());
+            let span = start..loaded.bytes.len();
+            loaded.parts.push(Part { place: Place::Row(self.key(row)), span });
+            loaded.bytes.push(b'\n');
+        }
+        loaded
+    }
+
+    /// The columns that the pack adds and the table does not have.
+    pub fn missing(&self) -> Vec<AddedColumn> {
+        let there = |name: &str| self.columns.iter().any(|column| column.eq_ignore_ascii_case(name));
+        self.carrier.columns.iter().filter(|column| !there(&column.name)).cloned().collect()
+    }
+
+    /// Whether all rows but some hold a column's default, so that the column can go with these.
+    pub fn can_drop(&self, column: &str, but: &HashSet<String>) -> Result<bool> {
+        let default = self.default(column)?;
+        let plain = |row: &&Row| row.cell(column).is_none_or(|cell| *cell == default);
+        Ok(self.rows.iter().filter(|row| !but.contains(&self.key(row))).all(|row| plain(&row)))
+    }
+
+    /// What a column holds where nothing else was said.
+    pub fn default(&self, column: &str) -> Result<Cell> {
+        let default = default_of(&self.db, &self.carrier, column)?;
+        let query = format!("SELECT ({default})");
+        self.db
+            .query_row(&query, [], |row| Ok(Cell::from(row.get_ref(0)?)))
+            .map_err(sql("read a default"))
+    }
+
+    /// Makes a backup of the whole database as it was when the table was read.
+    pub fn backup(&self, to: &Path) -> Result<()> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut copy = open(to, flags)?;
+        let backup = rusqlite::backup::Backup::new(&self.db, &mut copy).map_err(sql("back up"))?;
+        backup.run_to_completion(1024, Duration::ZERO, None).map_err(sql("back up"))
+    }
+
+    /// The rows that documents mean once the missing columns are there, each with the values that the
+    /// columns will really hold: a column's type may turn a number into text or a text into a number.
+    pub fn changes(&self, documents: &[(usize, Vec<u8>)]) -> Result<Vec<RowChange>> {
+        let missing = self.missing();
+        let mut columns = self.columns.to_vec();
+        columns.extend(missing.iter().map(|column| column.name.clone()));
+        let columns: Arc<[String]> = columns.into();
+        let probe = Probe::new(&self.types, &missing)?;
+        let mut changes = Vec::with_capacity(documents.len());
+        for (at, text) in documents {
+            let before = &self.rows[*at];
+            let key = self.key(before);
+            let cells = Row::cells_of(text, &columns, self.columns.len())
+                .map_err(|source| TableError::Row { key: key.clone(), source })?;
+            let after = Row { columns: Arc::clone(&columns), cells: probe.held(before, &cells)? };
+            changes.push(RowChange {
+                key: before.cell(&self.carrier.key).cloned().unwrap_or(Cell::Null),
+                before: Sha256::of(before.to_json().as_bytes()),
+                after,
+            });
+        }
+        Ok(changes)
+    }
+}
+
+/// A table of one row in memory with the same column types, to learn what a column makes of a value.
+struct Probe {
+    db: Connection,
+    width: usize,
+}
+
+impl Probe {
+    fn new(types: &[String], missing: &[AddedColumn]) -> Result<Self> {
+        let db = Connection::open_in_memory().map_err(sql("open"))?;
+        let columns: Vec<String> = types.iter().enumerate().map(|(n, kind)| format!("c{n} {kind}")).collect();
+        let mut make = format!("CREATE TABLE t ({});", columns.join(", "));
+        let width = types.len() + missing.len();
+        for (n, column) in missing.iter().enumerate() {
+            make.push_str(&format!("ALTER TABLE t ADD COLUMN c{} {};", types.len() + n, column.declaration));
+        }
+        db.execute_batch(&make).map_err(sql("try the columns"))?;
+        Ok(Self { db, width })
+    }
+
+    /// What the columns hold of these values. Untouched cells are taken over as they are: what lies in
+    /// a table need not be what its column would make of it today.
+    fn held(&self, before: &Row, cells: &[Option<Cell>]) -> Result<Vec<Cell>> {
+        let failed = sql("try the columns");
+        self.db.execute_batch("DELETE FROM t; INSERT INTO t DEFAULT VALUES").map_err(&failed)?;
+        let mut held = Vec::with_capacity(self.width);
+        for (at, cell) in cells.iter().enumerate() {
+            if let (Some(old), Some(new)) = (before.cells.get(at), cell)
+                && old.to_json() == new.to_json()
+            {
+                held.push(old.clone());
+                continue;
+            }
+            if let Some(cell) = cell {
+                self.db.execute(&format!("UPDATE t SET c{at} = ?1"), [cell]).map_err(&failed)?;
+            }
+            let read = format!("SELECT c{at} FROM t");
+            let cell = self.db.query_row(&read, [], |row| Ok(Cell::from(row.get_ref(0)?)));
+            held.push(cell.map_err(&failed)?);
+        }
+        Ok(held)
+    }
+}
+
+/// One row's change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowChange {
+    /// The value of the key column.
+    pub key: Cell,
+    /// The digest of the row's document before.
+    pub before: Sha256,
+    /// The row afterwards.
+    pub after: Row,
+}
+
+impl RowChange {
+    /// The digest of the row's document afterwards.
+    pub fn after_digest(&self) -> Sha256 {
+        Sha256::of(self.after.to_json().as_bytes())
+    }
+}
+
+/// What one transaction does to a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableChange {
+    /// Columns to add.
+    pub add: Vec<AddedColumn>,
+    /// Columns to take away again.
+    pub drop: Vec<AddedColumn>,
+    /// Rows to change.
+    pub rows: Vec<RowChange>,
+}
+
+/// What the rows of a plan hold now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// All are as before.
+    Before,
+    /// All are as after.
+    After,
+    /// Neither.
+    Foreign,
+}
+
+/// A database open for a change.
+pub struct Writer {
+    db: Connection,
+    path: PathBuf,
+    carrier: SqliteCarrier,
+}
+
+impl Writer {
+    /// Opens a database that is there.
+    pub fn open(path: &Path, carrier: &SqliteCarrier) -> Result<Self> {
+        let db = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Ok(Self { db, path: path.to_owned(), carrier: carrier.clone() })
+    }
+
+    /// The database's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a change, all of it or nothing.
+    pub fn change(&mut self, change: &TableChange) -> Result<()> {
+        let carrier = self.carrier.clone();
+        let (table, begin) = (quoted(&carrier.table), sql("begin"));
+        let transaction =
+            self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(begin)?;
+        let triggers = "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE";
+        let triggers: i64 = transaction
+            .query_row(triggers, [&carrier.table], |row| row.get(0))
+            .map_err(sql("read the schema"))?;
+        if triggers > 0 {
+            return Err(TableError::Triggers(carrier.table));
+        }
+        for row in &change.rows {
+            if digest_of(&transaction, &carrier, &row.key)? != Some(row.before) {
+                return Err(TableError::Changed(row.key.to_json()));
+            }
+        }
+        for column in &change.add {
+            let name = quoted(&column.name);
+            let add = format!("ALTER TABLE {table} ADD COLUMN {name} {}", column.declaration);
+            transaction.execute(&add, []).map_err(sql("add a column"))?;
+        }
+        for row in &change.rows {
+            update(&transaction, &carrier, row)?;
+        }
+        for column in &change.drop {
+            reset(&transaction, &carrier, &column.name, &change.rows)?;
+            drop_column(&transaction, &carrier, &column.name)?;
+        }
+        for row in &change.rows {
+            if digest_of(&transaction, &carrier, &row.key)? != Some(row.after_digest()) {
+                return Err(TableError::Differs(row.key.to_json()));
+            }
+        }
+        transaction.commit().map_err(sql("commit"))
+    }
+
+    /// The digest of a row's document now; `None` if there is no such row.
+    pub fn digest_of(&self, key: &Cell) -> Result<Option<Sha256>> {
+        digest_of(&self.db, &self.carrier, key)
+    }
+
+    /// Compares rows with what they were before and after.
+    pub fn state(&self, rows: &[(Cell, Sha256, Sha256)]) -> Result<State> {
+        let (mut before, mut after) = (true, true);
+        for (key, old, new) in rows {
+            let found = self.digest_of(key)?;
+            before &= found == Some(*old);
+            after &= found == Some(*new);
+        }
+        Ok(match (before, after) {
+            (_, true) => State::After,
+            (true, false) => State::Before,
+            _ => State::Foreign,
+        })
+    }
+}
+
+fn read_row(db: &Connection, carrier: &SqliteCarrier, key: &Cell) -> Result<Option<Row>> {
+    let (columns, _, _) = shape(db, &carrier.table)?;
+    let (table, column) = (quoted(&carrier.table), quoted(&carrier.key));
+    let query = format!("SELECT {} FROM {table} WHERE {column} IS ?1", select(&columns));
+    let failed = sql("read a row");
+    let mut statement = db.prepare_cached(&query).map_err(&failed)?;
+    let mut rows = statement.query([key]).map_err(&failed)?;
+    let Some(row) = rows.next().map_err(&failed)? else { return Ok(None) };
+    let row = row_of(&columns, row).map_err(&failed)?;
+    match rows.next().map_err(&failed)? {
+        Some(_) => Err(TableError::NotUnique(key.to_json())),
+        None => Ok(Some(row)),
+    }
+}
+
+fn digest_of(db: &Connection, carrier: &SqliteCarrier, key: &Cell) -> Result<Option<Sha256>> {
+    Ok(read_row(db, carrier, key)?.map(|row| Sha256::of(row.to_json().as_bytes())))
+}
+
+/// Sets the cells that differ, and no others.
+fn update(db: &Connection, carrier: &SqliteCarrier, change: &RowChange) -> Result<()> {
+    let gone = || TableError::Changed(change.key.to_json());
+    let before = read_row(db, carrier, &change.key)?.ok_or_else(gone)?;
+    let mut sets = Vec::new();
+    let mut values: Vec<&Cell> = vec![&change.key];
+    for (name, new) in change.after.columns.iter().zip(&change.after.cells) {
+        if before.cell(name).is_none_or(|old| old.to_json() != new.to_json()) {
+            values.push(new);
+            sets.push(format!("{} = ?{}", quoted(name), values.len()));
+        }
+    }
+    if sets.is_empty() {
+        return Ok(());
+    }
+    let (table, key) = (quoted(&carrier.table), quoted(&carrier.key));
+    let update = format!("UPDATE {table} SET {} WHERE {key} IS ?1", sets.join(", "));
+    let mut statement = db.prepare_cached(&update).map_err(sql("change a row"))?;
+    match statement.execute(rusqlite::params_from_iter(values)) {
+        Ok(1) => Ok(()),
+        Ok(_) => Err(TableError::Changed(change.key.to_json())),
+        Err(error) => Err(sql("change a row")(error)),
+    }
+}
+
+/// What a column holds where nothing else was said, as SQL.
+fn default_of(db: &Connection, carrier: &SqliteCarrier, name: &str) -> Result<String> {
+    let default = "SELECT dflt_value FROM pragma_table_info(?1) WHERE name = ?2 COLLATE NOCASE";
+    let default: Option<String> = db
+        .query_row(default, [carrier.table.as_str(), name], |row| row.get(0))
+        .map_err(sql("read the schema"))?;
+    Ok(default.unwrap_or_else(|| "NULL".to_owned()))
+}
+
+/// Puts the default into a column that is to go, in the rows that go back.
+fn reset(db: &Connection, carrier: &SqliteCarrier, name: &str, rows: &[RowChange]) -> Result<()> {
+    let (table, key, column) = (quoted(&carrier.table), quoted(&carrier.key), quoted(name));
+    let default = default_of(db, carrier, name)?;
+    let reset = format!("UPDATE {table} SET {column} = ({default}) WHERE {key} IS ?1");
+    for row in rows {
+        db.execute(&reset, [&row.key]).map_err(sql("change a row"))?;
+    }
+    Ok(())
+}
+
+/// Takes a column away, unless some row holds more than its default in it.
+fn drop_column(db: &Connection, carrier: &SqliteCarrier, name: &str) -> Result<()> {
+    let (table, column) = (quoted(&carrier.table), quoted(name));
+    let default = default_of(db, carrier, name)?;
+    let used = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} IS NOT ({default}))");
+    let used: bool = db.query_row(&used, [], |row| row.get(0)).map_err(sql("read the rows"))?;
+    if used {
+        return Err(TableError::ColumnUsed(name.to_owned()));
+    }
+    db.execute(&format!("ALTER TABLE {table} DROP COLUMN {column}"), [])
+        .map(|_| ())
+        .map_err(sql("take a column away"))
+}

@@ -1,0 +1,237 @@
+//! Numbers over documents of several versions: per field how many values there are, how many are
+//! missing and in which versions, and never a sum over values that mean different things.
+//!
+//! A field is a place in a document that holds a number in at least one of them. Places within
+//! arrays are no fields. A field that a pack computes has a formula by shape; values of two formulas
+//! are two different quantities, whatever their name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::json::{Doc, Kind, Node, Pointer};
+
+/// How to aggregate.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AggregateOptions {
+    /// The member whose values make the groups; without it there is one group.
+    pub by: Option<Pointer>,
+    /// Only these fields; all when empty.
+    pub fields: Vec<Pointer>,
+    /// Whether values of different formulas may go into one mean.
+    pub mix_formulas: bool,
+}
+
+/// Values of one field in one group.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Cell {
+    n: u64,
+    sum: f64,
+    least: f64,
+    most: f64,
+    versions: BTreeMap<String, u64>,
+    missing: BTreeMap<String, u64>,
+    formulas: BTreeSet<Option<String>>,
+}
+
+/// One line of an aggregate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldRow {
+    /// The value of the member that groups, as text.
+    pub group: String,
+    /// The field.
+    pub field: String,
+    /// How many documents have a number there.
+    pub n: u64,
+    /// How many have none.
+    pub missing: u64,
+    /// The mean; `None` without values.
+    pub mean: Option<f64>,
+    /// The least value.
+    pub least: Option<f64>,
+    /// The greatest value.
+    pub most: Option<f64>,
+    /// The formula that computed the values, where a pack names one.
+    pub formula: Option<String>,
+    /// Per version: values there and values missing.
+    pub versions: BTreeMap<String, (u64, u64)>,
+}
+
+/// What an aggregate came to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Aggregate {
+    /// A line per group and field.
+    pub rows: Vec<FieldRow>,
+    /// Fields that hold values of more than one formula, in one group.
+    pub mixed: Vec<MixedFormulas>,
+}
+
+/// A field whose values were computed by different formulas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MixedFormulas {
+    /// The group.
+    pub group: String,
+    /// The field.
+    pub field: String,
+    /// The formulas; `None` for values that no formula is named for.
+    pub formulas: Vec<Option<String>>,
+}
+
+/// Numbers being gathered.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    options: AggregateOptions,
+    /// Per group and shape's version, how many documents there are.
+    documents: BTreeMap<(String, String), u64>,
+    cells: BTreeMap<(String, Pointer), Cell>,
+    fields: BTreeSet<Pointer>,
+}
+
+impl Tally {
+    /// Nothing gathered yet.
+    pub fn new(options: AggregateOptions) -> Self {
+        Self { options, ..Self::default() }
+    }
+
+    /// Takes in a document of a version; `formula` tells by which formula a field was computed.
+    pub fn take(&mut self, doc: &Doc<'_>, version: &str, formula: &dyn Fn(&Pointer) -> Option<String>) {
+        let group = match &self.options.by {
+            None => "all".to_owned(),
+            Some(by) => match doc.at(by) {
+                None => "(none)".to_owned(),
+                Some(node) => node.as_str().map_or_else(|| node.raw().to_owned(), |text| text.into_owned()),
+            },
+        };
+        *self.documents.entry((group.clone(), version.to_owned())).or_default() += 1;
+        let mut numbers = Vec::new();
+        gather(doc.root(), &mut Vec::new(), &mut numbers);
+        for (at, value) in numbers {
+            let wanted = self.options.fields.is_empty() || self.options.fields.contains(&at);
+            if !wanted || self.options.by.as_ref() == Some(&at) {
+                continue;
+            }
+            self.fields.insert(at.clone());
+            let formula = formula(&at);
+            let cell = self.cells.entry((group.clone(), at)).or_default();
+            cell.least = if cell.n == 0 { value } else { cell.least.min(value) };
+            cell.most = if cell.n == 0 { value } else { cell.most.max(value) };
+            cell.n += 1;
+            cell.sum += value;
+            *cell.versions.entry(version.to_owned()).or_default() += 1;
+            cell.formulas.insert(formula);
+        }
+    }
+
+    /// The lines, by group and field.
+    pub fn end(mut self) -> Aggregate {
+        self.fields.extend(self.options.fields.iter().cloned());
+        let mut aggregate = Aggregate::default();
+        let groups: BTreeSet<String> = self.documents.keys().map(|(group, _)| group.clone()).collect();
+        for group in groups {
+            for field in &self.fields {
+                let cell = self.cells.remove(&(group.clone(), field.clone())).unwrap_or_default();
+                let mixed = cell.formulas.len() > 1;
+                if mixed {
+                    aggregate.mixed.push(MixedFormulas {
+                        group: group.clone(),
+                        field: field.to_string(),
+                        formulas: cell.formulas.iter().cloned().collect(),
+                    });
+                }
+                aggregate.rows.push(self.row(&group, field, &cell, mixed));
+            }
+        }
+        aggregate
+    }
+
+    fn row(&self, group: &str, field: &Pointer, cell: &Cell, mixed: bool) -> FieldRow {
+        let mut versions = BTreeMap::new();
+        for ((_, version), count) in self.documents.iter().filter(|((of, _), _)| of == group) {
+            let there = cell.versions.get(version).copied().unwrap_or(0);
+            versions.insert(version.clone(), (there, count - there));
+        }
+        // A number over two quantities would be neither.
+        let shown = cell.n > 0 && (!mixed || self.options.mix_formulas);
+        let formula = if mixed { None } else { cell.formulas.first().cloned().flatten() };
+        FieldRow {
+            group: group.to_owned(),
+            field: field.to_string(),
+            n: cell.n,
+            missing: versions.values().map(|(_, missing)| missing).sum(),
+            mean: shown.then(|| cell.sum / cell.n as f64),
+            least: shown.then_some(cell.least),
+            most: shown.then_some(cell.most),
+            formula,
+            versions,
+        }
+    }
+}
+
+fn gather(node: Node<'_>, at: &mut Vec<String>, out: &mut Vec<(Pointer, f64)>) {
+    match node.kind() {
+        Kind::Number => {
+            if let Some(value) = node.as_f64() {
+                out.push((Pointer::from_tokens(at.iter().cloned()), value));
+            }
+        }
+        Kind::Object => {
+            for member in node.members() {
+                at.push(member.key().into_owned());
+                gather(member.value(), at, out);
+                at.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::json::scan;
+
+    fn tally(options: AggregateOptions, documents: &[(&str, &str)]) -> Aggregate {
+        let mut tally = Tally::new(options);
+        for (version, text) in documents {
+            let doc = scan(text.as_bytes()).unwrap();
+            let formula = |at: &Pointer| (at.to_string() == "/tps").then(|| format!("tps-{version}"));
+            tally.take(&doc, version, &formula);
+        }
+        tally.end()
+    }
+
+    const DOCUMENTS: [(&str, &str); 3] = [
+        ("1", r#"{"model":"a","e":1,"tps":2}"#),
+        ("2", r#"{"model":"a","e":2.5,"tps":4,"list":[1]}"#),
+        ("2", r#"{"model":"b","e":null}"#),
+    ];
+
+    #[test]
+    fn values_and_gaps_are_counted_by_version() {
+        let all = tally(AggregateOptions::default(), &DOCUMENTS);
+        let fields: Vec<&str> = all.rows.iter().map(|row| row.field.as_str()).collect();
+        assert_eq!(fields, ["/e", "/tps"]);
+        let row = &all.rows[0];
+        assert_eq!((row.n, row.missing, row.mean), (2, 1, Some(1.75)));
+        assert_eq!(row.versions["2"], (1, 1));
+        assert_eq!(row.versions["1"], (1, 0));
+    }
+
+    #[test]
+    fn formulas_are_not_mixed_unless_told() {
+        let all = tally(AggregateOptions::default(), &DOCUMENTS);
+        assert_eq!((all.rows[1].mean, all.mixed.len()), (None, 1));
+        assert_eq!(all.mixed[0].formulas, [Some("tps-1".to_owned()), Some("tps-2".to_owned())]);
+        let told = AggregateOptions { mix_formulas: true, ..AggregateOptions::default() };
+        let told = tally(told, &DOCUMENTS);
+        assert_eq!((told.rows[1].mean, told.mixed.len()), (Some(3.0), 1));
+    }
+
+    #[test]
+    fn groups_are_the_values_of_a_member() {
+        let by = AggregateOptions { by: Some("/model".parse().unwrap()), ..AggregateOptions::default() };
+        let groups = tally(by, &DOCUMENTS);
+        let shown: Vec<(&str, &str, u64, u64)> =
+            groups.rows.iter().map(|r| (r.group.as_str(), r.field.as_str(), r.n, r.missing)).collect();
+        let expected = [("a", "/e", 2, 0), ("a", "/tps", 2, 0), ("b", "/e", 0, 1), ("b", "/tps", 0, 1)];
+        assert_eq!(shown, expected);
+    }
+}
