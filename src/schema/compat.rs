@@ -178,7 +178,8 @@ fn compare(old: (&Value, &Value), new: (&Value, &Value), at: &Pointer, depth: us
     let had = required(before);
     for name in required(after).into_iter().filter(|name| !had.contains(name)) {
         let at = at.child(name);
-        let message = format!("{at} became required, and no step writes it: documents without it do not migrate");
+        let message =
+            format!("{at} became required, and no step writes it: documents without it do not migrate");
         found.push(("requires", at, message));
     }
     let empty = Map::new();

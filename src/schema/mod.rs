@@ -76,15 +76,18 @@
 
 mod apply;
 mod builtin;
+mod carried;
 pub mod check;
 mod compat;
-mod carried;
 mod compute;
 mod condition;
 mod deprecated;
 mod derive;
+mod describe;
 mod detect;
 pub mod diff;
+mod draft;
+mod draw;
 mod end;
 mod engine;
 mod error;
@@ -106,10 +109,11 @@ mod tests;
 
 pub use apply::StepProblem;
 pub use builtin::{builtin_names, pack_files};
-pub use compat::Compatibility;
 pub use carried::{AddedColumn, CarrierKind, SqliteCarrier};
+pub use compat::Compatibility;
 pub use deprecated::Deprecation;
 pub use detect::Detection;
+pub use draft::{Draft, DraftError, Sample, draft};
 pub use end::{Destination, End};
 pub use engine::{Outcome, Refusal, Rewrite, Stamp};
 pub use error::{PackError, PackErrorKind};

@@ -62,9 +62,11 @@ fn defect(refusal: &Refusal) -> Option<Problem> {
         Some(problem)
     };
     match refusal {
-        Refusal::Step { step, problem: StepProblem::NoParent { .. } | StepProblem::NotAnObject { .. }, .. } => {
-            own("step-fails", Some(*step))
-        }
+        Refusal::Step {
+            step,
+            problem: StepProblem::NoParent { .. } | StepProblem::NotAnObject { .. },
+            ..
+        } => own("step-fails", Some(*step)),
         Refusal::Edits { .. } => own("step-fails", None),
         Refusal::TargetMisfit { .. } => own("misfit", None),
         Refusal::Frozen { .. } => own("frozen", None),
@@ -103,9 +105,7 @@ impl Plan<'_> {
             if let Some(problem) = self.one(number, &text, &result, facts, tally) {
                 return Some((Subject::Migration(number), problem));
             }
-            if respelled
-                && let Some(problem) = self.other_spelling(number, &other, &result, facts)
-            {
+            if respelled && let Some(problem) = self.other_spelling(number, &other, &result, facts) {
                 return Some((Subject::Migration(number), problem));
             }
         }
@@ -143,9 +143,7 @@ impl Plan<'_> {
             return Some(problem);
         }
         let migration = &self.pack.migrations[number];
-        if let Some(problem) =
-            settled(after, &self.pack.migrate(after, Some(&migration.to), facts, None))
-        {
+        if let Some(problem) = settled(after, &self.pack.migrate(after, Some(&migration.to), facts, None)) {
             return Some(problem);
         }
         if let Some(problem) = repeated(result, &self.pack.migrate_along(text, &[number], facts)) {
@@ -154,7 +152,9 @@ impl Plan<'_> {
         let back = self.pack.inverse_of(number)?;
         tally.round_trips += 1;
         match self.pack.migrate_along(after, &[back], facts) {
-            Err(refusal) => Some(Problem::new("inverse", format!("the way back refuses the result: {refusal}"))),
+            Err(refusal) => {
+                Some(Problem::new("inverse", format!("the way back refuses the result: {refusal}")))
+            }
             Ok(back) => {
                 let lines = told(text, &back);
                 (!lines.is_empty())
@@ -258,15 +258,15 @@ impl Pack {
     /// The migration that undoes another, where that one says it has an inverse.
     pub(super) fn inverse_of(&self, number: usize) -> Option<usize> {
         let migration = &self.migrations[number];
-        let back = |other: &crate::schema::pack::Migration| {
-            other.from == migration.to && other.to == migration.from
-        };
+        let back =
+            |other: &crate::schema::pack::Migration| other.from == migration.to && other.to == migration.from;
         migration.inverse.then(|| self.migrations.iter().position(back)).flatten()
     }
 
     /// A route as text: `1 -> 2 -> 3`.
     pub(super) fn route_text(&self, route: &[usize]) -> String {
-        let mut names: Vec<&str> = route.first().map(|n| self.migrations[*n].from.as_str()).into_iter().collect();
+        let mut names: Vec<&str> =
+            route.first().map(|n| self.migrations[*n].from.as_str()).into_iter().collect();
         names.extend(route.iter().map(|number| self.migrations[*number].to.as_str()));
         names.join(" -> ")
     }
@@ -284,7 +284,10 @@ mod tests {
         assert_eq!(again.map(|problem| problem.code), Some("not-idempotent"));
         assert_eq!(repeated(&Ok(b"{}".to_vec()), &Ok(b"{}".to_vec())), None);
         let other = repeated(&Ok(br#"{"a":1}"#.to_vec()), &Ok(br#"{"a":2}"#.to_vec())).unwrap();
-        assert_eq!((other.code, other.difference.as_slice()), ("not-deterministic", &["/a: 1 -> 2".to_owned()][..]));
+        assert_eq!(
+            (other.code, other.difference.as_slice()),
+            ("not-deterministic", &["/a: 1 -> 2".to_owned()][..])
+        );
         assert!(repeated(&Ok(b"{}".to_vec()), &Err(refused)).is_some());
     }
 }

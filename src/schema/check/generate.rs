@@ -126,9 +126,7 @@ impl Maker<'_, '_> {
         let known = |name: &str| TYPES.into_iter().find(|known| *known == name);
         let named: Vec<&'static str> = match schema.get("type") {
             Some(Value::String(name)) => known(name).into_iter().collect(),
-            Some(Value::Array(names)) => {
-                names.iter().filter_map(Value::as_str).filter_map(known).collect()
-            }
+            Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).filter_map(known).collect(),
             _ => Vec::new(),
         };
         if let Some(name) = self.random.pick(&named) {
@@ -243,8 +241,18 @@ impl Maker<'_, '_> {
             _ => {}
         }
         const TEXTS: [&str; 12] = [
-            "", "a", "name", "two words", "ünïcødé", "𝄞", "\"quoted\" \\ and /", "line\nbreak\ttab", "1.0",
-            "null", "\u{1}\u{7f}", "2026-02-28T17:40:08Z",
+            "",
+            "a",
+            "name",
+            "two words",
+            "ünïcødé",
+            "𝄞",
+            "\"quoted\" \\ and /",
+            "line\nbreak\ttab",
+            "1.0",
+            "null",
+            "\u{1}\u{7f}",
+            "2026-02-28T17:40:08Z",
         ];
         let mut text = TEXTS[self.random.below(TEXTS.len())].to_owned();
         let bound = |key: &str| schema.get(key).and_then(Value::as_u64).map(|n| n.min(4096) as usize);
@@ -265,8 +273,7 @@ impl Maker<'_, '_> {
     }
 
     fn integer(&mut self, schema: &Map<String, Value>) -> Json {
-        const EDGES: [i64; 10] =
-            [0, 1, -1, 7, 100, 65_536, -40, (1 << 53) + 1, i64::MAX, i64::MIN];
+        const EDGES: [i64; 10] = [0, 1, -1, 7, 100, 65_536, -40, (1 << 53) + 1, i64::MAX, i64::MIN];
         let (low, high) = Self::bounds(schema);
         let step = schema.get("multipleOf").and_then(Value::as_i64).filter(|n| *n > 0).unwrap_or(1);
         let number = match (low, high) {
@@ -288,7 +295,17 @@ impl Maker<'_, '_> {
 
     fn number(&mut self, schema: &Map<String, Value>) -> Json {
         const EDGES: [&str; 12] = [
-            "0", "1", "-1", "0.1", "6.64e-07", "1E-8", "12.0", "-0.0", "1e22", "123456789.123456789", "1.7e308",
+            "0",
+            "1",
+            "-1",
+            "0.1",
+            "6.64e-07",
+            "1E-8",
+            "12.0",
+            "-0.0",
+            "1e22",
+            "123456789.123456789",
+            "1.7e308",
             "5e-324",
         ];
         let (low, high) = Self::bounds(schema);

@@ -31,7 +31,7 @@ impl Problem {
 }
 
 /// The shape that a detection tells, if it tells one.
-pub(super) fn shape_name(detection: &Detection) -> Option<String> {
+pub(in crate::schema) fn shape_name(detection: &Detection) -> Option<String> {
     match detection {
         Detection::Known { version, variant } | Detection::Legacy { version, variant, .. } => {
             Some(match variant {
@@ -102,10 +102,15 @@ impl Pack {
             }
         }
         let invented = self.measured.iter().flat_map(|measured| measured.nodes(&new)).find(|node| {
-            !node.is_null() && old.at(&node.pointer()).is_none_or(|own| own.raw() != node.raw()) && !was_there(&old, node)
+            !node.is_null()
+                && old.at(&node.pointer()).is_none_or(|own| own.raw() != node.raw())
+                && !was_there(&old, node)
         });
         let at = invented?.pointer();
-        problem("measured", format!("{} is measured, and gets a value that the document did not have", shown(&at)))
+        problem(
+            "measured",
+            format!("{} is measured, and gets a value that the document did not have", shown(&at)),
+        )
     }
 }
 

@@ -36,7 +36,8 @@ mod shrink;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::examine::{Counts, Plan, Routes, Subject};
-use self::judge::{Problem, shape_name};
+use self::judge::Problem;
+pub(super) use self::judge::shape_name as shape_of;
 pub use self::place::Place;
 use self::place::Places;
 use self::random::Random;
@@ -158,7 +159,6 @@ pub fn check(files: &BTreeMap<String, Vec<u8>>, options: &CheckOptions) -> Resul
 /// An example of a shape.
 struct Example {
     shape: usize,
-    file: String,
     value: Json,
 }
 
@@ -177,13 +177,11 @@ const PATIENCE: u64 = 20;
 impl Check<'_> {
     fn find(&mut self, subject: Subject, problem: Problem, document: Option<&Json>) {
         let (about, place) = match subject {
-            Subject::Shape(shape) => {
-                (self.pack.shapes[shape].name(), self.places.shapes.get(shape).copied())
-            }
+            Subject::Shape(shape) => (self.pack.shapes[shape].name(), self.places.shapes.get(shape).copied()),
             Subject::Migration(number) => {
-                let step = problem.step.and_then(|step| {
-                    self.places.steps.get(number)?.get(step.checked_sub(1)?).copied()
-                });
+                let step = problem
+                    .step
+                    .and_then(|step| self.places.steps.get(number)?.get(step.checked_sub(1)?).copied());
                 (self.pack.route_text(&[number]), step.or(self.places.migrations.get(number).copied()))
             }
         };
@@ -213,8 +211,10 @@ impl Check<'_> {
         }
         for (number, migration) in self.pack.migrations.iter().enumerate() {
             if migration.inverse && self.pack.inverse_of(number).is_none() {
-                let message =
-                    format!("it has an inverse, but no migration leads from {} to {}", migration.to, migration.from);
+                let message = format!(
+                    "it has an inverse, but no migration leads from {} to {}",
+                    migration.to, migration.from
+                );
                 self.find(Subject::Migration(number), Problem::new("inverse", message), None);
             }
         }
@@ -231,9 +231,9 @@ impl Check<'_> {
                 (_, Err(error)) => error.to_string(),
                 (Some(shape), Ok(doc)) => {
                     let detection = self.pack.detect(doc);
-                    if shape_name(&detection) == Some(self.pack.shapes[shape].name()) {
+                    if shape_of(&detection) == Some(self.pack.shapes[shape].name()) {
                         let value = Json::from(doc.root());
-                        examples.push(Example { shape, file: file.clone(), value });
+                        examples.push(Example { shape, value });
                         continue;
                     }
                     format!("its name says {}, but it is: {detection}", self.pack.shapes[shape].name())
@@ -265,7 +265,9 @@ impl Check<'_> {
             self.pack.migrations.iter().flat_map(|m| m.steps.iter().map(|step| step.compiled())).collect();
         // A list made of an object has the order of its members; a text made of a number its spelling.
         let lists = compiled.iter().any(|step| step["op"] == "entries");
-        let texts = compiled.iter().any(|step| step["op"] == "cast" || step["op"] == "compute");
+        let texts = compiled
+            .iter()
+            .any(|step| step["detail"]["to"] == "string" || step["detail"].to_string().contains("text("));
         let freedom = Freedom { order: !lists, numbers: !texts };
         Plan { pack: self.pack, shape, migrations, routes: self.pack.all_routes(&name, ROUTES), freedom }
     }
@@ -306,8 +308,12 @@ impl Check<'_> {
             let small = shrink::shrink(document, &mut |document| {
                 is_ambiguous(pack, print_compact(document).as_bytes(), shape)
             });
-            let detection = json::scan(print_compact(&small).as_bytes()).map(|doc| pack.detect(&doc).to_string());
-            let message = format!("a document can fit several shapes; it would be refused as {}", detection.unwrap_or_default());
+            let detection =
+                json::scan(print_compact(&small).as_bytes()).map(|doc| pack.detect(&doc).to_string());
+            let message = format!(
+                "a document can fit several shapes; it would be refused as {}",
+                detection.unwrap_or_default()
+            );
             self.find(Subject::Shape(shape), Problem::new("ambiguous", message), Some(&small));
         }
         self.report.generated += made;
@@ -394,7 +400,9 @@ fn is_ambiguous(pack: &Pack, text: &[u8], shape: usize) -> bool {
     match pack.detect(&doc) {
         Detection::Ambiguous { candidates } => {
             let shape = &pack.shapes[shape];
-            candidates.iter().any(|name| *name == shape.name() || name.starts_with(&format!("{} (", shape.version)))
+            candidates
+                .iter()
+                .any(|name| *name == shape.name() || name.starts_with(&format!("{} (", shape.version)))
         }
         _ => false,
     }

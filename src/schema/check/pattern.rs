@@ -144,7 +144,7 @@ impl Maker<'_, '_> {
                 c => inside.push(c),
             }
         }
-        let (low, high) = match inside.split_once(',') {
+        let (low, high): (usize, usize) = match inside.split_once(',') {
             None => (inside.parse().ok()?, inside.parse().ok()?),
             Some((low, "")) => (low.parse().ok()?, low.parse::<usize>().ok()? + 3),
             Some((low, high)) => (low.parse().ok()?, high.parse().ok()?),

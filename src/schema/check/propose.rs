@@ -3,12 +3,13 @@
 
 use super::generate::{Fill, Maker};
 use super::random::Random;
-use super::shrink::{at, put, remove};
+use super::shrink::{at, places, put, remove};
 use crate::base::digest::Sha256;
-use crate::base::json::Json;
-use crate::schema::condition::Test;
+use crate::base::json::{self, Json, print_compact};
+use crate::schema::condition::{Condition, Test};
 use crate::schema::fact::{FactSource, Facts, FileFact};
-use crate::schema::pack::Pack;
+use crate::schema::pack::{Migration, Pack};
+use crate::schema::step::Op;
 
 /// A document for a shape, which need not fit it.
 pub(super) fn propose(pack: &Pack, shape: usize, random: &mut Random) -> Json {
@@ -19,7 +20,7 @@ pub(super) fn propose(pack: &Pack, shape: usize, random: &mut Random) -> Json {
     for condition in &shape.when {
         let Some(place) = condition.at.as_pointer() else { continue };
         let found = at(&document, &place).cloned();
-        let mut make = |random: &mut Random| {
+        let make = |random: &mut Random| {
             let tokens: Vec<&str> = place.tokens().collect();
             let mut maker = Maker { root: schema, random, fill };
             let below = maker.below(schema, &tokens);
@@ -34,7 +35,11 @@ pub(super) fn propose(pack: &Pack, shape: usize, random: &mut Random) -> Json {
                     let rule = serde_json::json!({ "type": name });
                     let made = make(random);
                     let kept = found.unwrap_or(made);
-                    if type_name(&kept) == name { kept } else { Maker { root: &rule, random, fill }.value(&rule, 1) }
+                    if type_name(&kept) == name {
+                        kept
+                    } else {
+                        Maker { root: &rule, random, fill }.value(&rule, 1)
+                    }
                 }
                 None => continue,
             },
@@ -46,6 +51,7 @@ pub(super) fn propose(pack: &Pack, shape: usize, random: &mut Random) -> Json {
         };
         put(&mut document, &place, new);
     }
+    hint(pack, &shape.name(), &shape.version, schema, &mut document, random);
     match pack.label_place(&shape.name()) {
         // A version that a rule tells without a label is tried that way too.
         Some(label) if pack.legacy.iter().any(|rule| rule.version == shape.version) && random.one_in(6) => {
@@ -63,6 +69,63 @@ pub(super) fn propose(pack: &Pack, shape: usize, random: &mut Random) -> Json {
         }
     }
     document
+}
+
+/// Bends a document, mostly, to what the migrations from its shape ask for: without it, a migration
+/// that maps four words or requires a positive number would refuse nearly all that chance makes.
+fn hint(
+    pack: &Pack,
+    name: &str,
+    version: &str,
+    schema: &serde_json::Value,
+    document: &mut Json,
+    random: &mut Random,
+) {
+    if random.one_in(8) {
+        return;
+    }
+    let starts = |migration: &&Migration| migration.from == name || migration.from == version;
+    for step in pack.migrations.iter().filter(starts).flat_map(|migration| &migration.steps) {
+        match &step.op {
+            Op::Map { table, .. } => {
+                for place in places(document).into_iter().filter(|place| step.path.matches(place)) {
+                    if let Some((key, _)) = random.pick(table) {
+                        put(document, &place, Json::from(key.as_str()));
+                    }
+                }
+            }
+            Op::Require { that, .. } => {
+                that.iter().for_each(|condition| meet(condition, schema, document, random));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Tries a few values until a condition on one place holds.
+fn meet(condition: &Condition, schema: &serde_json::Value, document: &mut Json, random: &mut Random) {
+    let Some(place) = condition.at.as_pointer() else { return };
+    let tokens: Vec<&str> = place.tokens().collect();
+    for _ in 0..8 {
+        let text = print_compact(document);
+        if json::scan(text.as_bytes()).is_ok_and(|doc| condition.holds(&doc, None)) {
+            return;
+        }
+        match &condition.test {
+            Test::Absent | Test::AbsentOrEmpty => drop(remove(document, &place)),
+            Test::Equals(value) => put(document, &place, value.clone()),
+            Test::OneOf(values) => {
+                let value = random.pick(values).cloned();
+                put(document, &place, value.unwrap_or(Json::Null));
+            }
+            _ => {
+                let mut maker = Maker { root: schema, random, fill: Fill::Most };
+                let below = maker.below(schema, &tokens);
+                let value = maker.value(&below, 1);
+                put(document, &place, value);
+            }
+        }
+    }
 }
 
 fn type_name(value: &Json) -> &'static str {
@@ -124,4 +187,3 @@ pub(super) fn example_shape(pack: &Pack, file: &str) -> Option<usize> {
     };
     pack.shapes.iter().position(|shape| shape.name() == wanted)
 }
-

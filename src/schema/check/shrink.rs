@@ -10,34 +10,26 @@ pub(super) fn shrink(document: Json, fails: &mut dyn FnMut(&Json) -> bool) -> Js
     let mut best = document;
     let mut tries = 0;
     loop {
-        let mut smaller = None;
-        for candidate in candidates(&best) {
+        let smaller = candidates(&best).find(|candidate| {
             tries += 1;
-            if tries > TRIES {
-                return best;
-            }
-            if fails(&candidate) {
-                smaller = Some(candidate);
-                break;
-            }
-        }
+            tries <= TRIES && fails(candidate)
+        });
         match smaller {
-            Some(candidate) => best = candidate,
-            None => return best,
+            Some(candidate) if tries <= TRIES => best = candidate,
+            _ => return best,
         }
     }
 }
 
 /// Documents that are a little smaller, the largest leaps first.
 fn candidates(value: &Json) -> impl Iterator<Item = Json> + '_ {
-    let mut places = Vec::new();
-    visit(value, &Pointer::root(), &mut places);
+    let places = places(value);
     let removals = places.clone().into_iter().filter_map(|place| {
         let mut copy = value.clone();
         remove(&mut copy, &place)?;
         Some(copy)
     });
-    let simpler = places.into_iter().flat_map(|place| {
+    let simpler = places.into_iter().flat_map(move |place| {
         let plain = at(value, &place).map(plain).unwrap_or_default();
         plain.into_iter().filter_map(move |plain| {
             let mut copy = value.clone();
@@ -46,6 +38,13 @@ fn candidates(value: &Json) -> impl Iterator<Item = Json> + '_ {
         })
     });
     removals.chain(simpler)
+}
+
+/// Every place below the root.
+pub(super) fn places(value: &Json) -> Vec<Pointer> {
+    let mut places = Vec::new();
+    visit(value, &Pointer::root(), &mut places);
+    places
 }
 
 fn visit(value: &Json, place: &Pointer, places: &mut Vec<Pointer>) {
@@ -92,9 +91,7 @@ pub(super) fn at<'j>(value: &'j Json, place: &Pointer) -> Option<&'j Json> {
 pub(super) fn at_mut<'j>(value: &'j mut Json, place: &Pointer) -> Option<&'j mut Json> {
     place.tokens().try_fold(value, |value, token| match value {
         Json::Array(items) => items.get_mut(token.parse::<usize>().ok()?),
-        Json::Object(members) => {
-            members.iter_mut().find(|(name, _)| name == token).map(|(_, value)| value)
-        }
+        Json::Object(members) => members.iter_mut().find(|(name, _)| name == token).map(|(_, value)| value),
         _ => None,
     })
 }
