@@ -312,7 +312,7 @@ fn destructive_steps_and_overlapping_shapes_are_warned_of() {
     found.sort_unstable();
     assert_eq!(found, ["loses", "narrows", "requires"]);
     let migration = &warnings["migrations"][0];
-    assert_eq!((&migration["old_reads_new"], &migration["new_reads_old"]), (&true.into(), &false.into()));
+    assert_eq!((&migration["old_reads_new"], &migration["new_reads_old"]), (&false.into(), &false.into()));
 
     let shape = |variant: &str| {
         format!("[[shape]]\nversion = \"2\"\nvariant = \"{variant}\"\nschema = \"2.json\"\n\n")

@@ -118,6 +118,12 @@ fn meet(condition: &Condition, schema: &serde_json::Value, document: &mut Json, 
                 let value = random.pick(values).cloned();
                 put(document, &place, value.unwrap_or(Json::Null));
             }
+            Test::MinLength(least) => {
+                let short = at(document, &place).and_then(Json::as_str).unwrap_or_default();
+                let missing = (*least as usize).min(4096).saturating_sub(short.chars().count());
+                let long = format!("{short}{}", "x".repeat(missing));
+                put(document, &place, Json::from(long));
+            }
             _ => {
                 let mut maker = Maker { root: schema, random, fill: Fill::Most };
                 let below = maker.below(schema, &tokens);
