@@ -310,7 +310,11 @@ impl Maker<'_, '_> {
         ];
         let (low, high) = Self::bounds(schema);
         if (low, high) == (None, None) || (high.is_none() && self.random.one_in(4)) {
-            return Json::Number(EDGES[self.random.below(EDGES.len())].to_owned());
+            let within = |text: &&str| low.is_none_or(|low| text.parse().is_ok_and(|n: f64| n >= low));
+            let edges: Vec<&str> = EDGES.into_iter().filter(within).collect();
+            if let Some(edge) = self.random.pick(&edges) {
+                return Json::Number((*edge).to_owned());
+            }
         }
         let low_end = low.unwrap_or_else(|| high.unwrap_or(0.0) - 1000.0);
         let high_end = high.unwrap_or_else(|| low.unwrap_or(0.0) + 1000.0);

@@ -148,7 +148,7 @@ mod tests {
         let text = br#"{"a":[1,2,{"bad":"long text","x":true}],"b":{"c":12345},"d":"e"}"#;
         let value = Json::from(json::scan(text).unwrap().root());
         let small = shrink(value, &mut |value| {
-            at(value, &"/a/0/bad".parse().unwrap()).or(at(value, &"/a/2/bad".parse().unwrap())).is_some()
+            (0..3).any(|n| at(value, &format!("/a/{n}/bad").parse().unwrap()).is_some())
         });
         assert_eq!(print_compact(&small), r#"{"a":[{"bad":""}]}"#);
     }
