@@ -214,19 +214,7 @@ impl Pack {
         }
 
         let mut work = Work { pack: self, facts, changes: Vec::new(), preserved: Vec::new() };
-        let mut held = None;
-        // The label goes in first, so that every route from here gives the same text.
-        if let (Some(rule), Some(at)) = (&rule, &self.version_at) {
-            advance(&mut held, &doc, |doc| work.add_label(doc, at, &version, rule))?;
-        }
-        let mut path = vec![version.clone()];
-        for number in route {
-            let migration = &self.migrations[number];
-            let source = path.last().map_or(version.as_str(), String::as_str);
-            let to = self.version_of(&migration.to).to_owned();
-            advance(&mut held, &doc, |doc| work.run(doc, migration, source))?;
-            path.push(to);
-        }
+        let (mut held, path) = work.along(&doc, &version, rule.as_deref(), &route)?;
         let to = path.last().cloned().unwrap_or_default();
         let before = Sha256::of(text);
         let mut checksum_after = None;
@@ -280,6 +268,25 @@ impl Pack {
         }
     }
 
+    /// Migrates along the given migrations, whatever the shortest route is; the document has to have
+    /// a shape that the first of them starts from.
+    pub(super) fn migrate_along(
+        &self,
+        text: &[u8],
+        route: &[usize],
+        facts: &Facts,
+    ) -> Result<Vec<u8>, Refusal> {
+        let doc = json::scan(text)?;
+        let (version, rule) = match self.detect(&doc) {
+            Detection::Known { version, .. } => (version, None),
+            Detection::Legacy { rule, version, .. } => (version, Some(rule)),
+            other => return Err(Refusal::Detection(other)),
+        };
+        let mut work = Work { pack: self, facts, changes: Vec::new(), preserved: Vec::new() };
+        let (held, _) = work.along(&doc, &version, rule.as_deref(), route)?;
+        Ok(held.map_or_else(|| text.to_vec(), Scanned::into_bytes))
+    }
+
     /// The version of a shape named by version alone or with its variant.
     pub(super) fn version_of<'n>(&'n self, name: &'n str) -> &'n str {
         self.shapes.iter().find(|shape| shape.name() == name).map_or(name, |shape| &shape.version)
@@ -289,6 +296,31 @@ impl Pack {
 impl Work<'_> {
     fn files(&self) -> Files<'_> {
         Files { before: &self.facts.files, after: &self.facts.files }
+    }
+
+    /// Takes a document of a version along migrations; answers the last result, if anything was done, and
+    /// the versions on the way.
+    fn along(
+        &mut self,
+        doc: &Doc<'_>,
+        version: &str,
+        rule: Option<&str>,
+        route: &[usize],
+    ) -> Result<(Option<Scanned>, Vec<String>), Refusal> {
+        let pack = self.pack;
+        let mut held = None;
+        // The label goes in first, so that every route from here gives the same text.
+        if let (Some(rule), Some(at)) = (rule, &pack.version_at) {
+            advance(&mut held, doc, |doc| self.add_label(doc, at, version, rule))?;
+        }
+        let mut path = vec![version.to_owned()];
+        for number in route {
+            let migration = &pack.migrations[*number];
+            let source = path.last().map_or(version, String::as_str);
+            advance(&mut held, doc, |doc| self.run(doc, migration, source))?;
+            path.push(pack.version_of(&migration.to).to_owned());
+        }
+        Ok((held, path))
     }
 
     /// Labels a document that has no label with the version that a rule told.

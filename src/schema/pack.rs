@@ -75,6 +75,8 @@ pub(super) struct Migration {
     pub from: String,
     pub to: String,
     pub summary: String,
+    /// Whether the migration the other way is said to undo it.
+    pub inverse: bool,
     pub steps: Vec<Step>,
     /// Steps that can be resolved against one scan, in order; at least one group.
     pub groups: Vec<std::ops::Range<usize>>,
@@ -264,6 +266,7 @@ impl Pack {
 
     fn read_migration(&self, table: &Table<'_, '_>, from: String, to: String) -> Result<Migration> {
         let summary = table.text("summary")?.map(|text| text.value).unwrap_or_default();
+        let inverse = table.flag("inverse")?;
         let mut steps = Vec::new();
         let around = Around { number: 0, path: PointerPattern::root(), when: Vec::new() };
         let check = |table: &Table<'_, '_>, step: &Step| self.check_step(table, step);
@@ -274,7 +277,7 @@ impl Pack {
             "steps": steps.iter().map(Step::compiled).collect::<Vec<_>>(),
         });
         let (groups, digest) = (group(&steps), digest_of(&compiled));
-        Ok(Migration { from, to, summary, steps, groups, allowed: Vec::new(), digest })
+        Ok(Migration { from, to, summary, inverse, steps, groups, allowed: Vec::new(), digest })
     }
 
     /// Refuses steps that could not but break what the pack promises elsewhere.
