@@ -96,7 +96,7 @@ codes! {
     RootMismatch = "E173", "the log's entries do not give the recorded root",
         "an entry was changed, or audit/head was; compare with a backup";
     TileBad = "E174", "a tile is missing or does not follow from the entries",
-        "put audit/ back from a backup; where no tile is there, any writing command makes them";
+        "strongroom reindex makes it anew from the entries";
     CheckpointBad = "E175", "a checkpoint is not this log's, or not signed as it must be",
         "compare the key with where it was pinned; somebody may have replaced key or checkpoint";
     CheckpointMismatch = "E176", "the log's entries do not give the root that its checkpoint signs",
@@ -136,6 +136,10 @@ codes! {
         "files were changed, added or left out after it was signed, or somebody else signed";
     RecordWrong = "E199", "a record that an entry names (actor, reason, exceptions) is missing or changed",
         "the record was changed after it was logged, or is missing";
+    RunMapMismatch = "E200", "a run-map entry is not the map of the runs in the log before it",
+        "entries were changed, or a writer lied; compare with a backup and with checkpoints kept elsewhere";
+    RunMapNodeBad = "E201", "the run map's nodes are missing or damaged",
+        "strongroom reindex makes them anew from the log";
     Unsettled = "W201", "a batch is committed and not yet settled",
         "any writing command finishes it";
     ShapeUnfit = "W202", "the manifest does not fit the shape that its version names",

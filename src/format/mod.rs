@@ -16,6 +16,7 @@ pub mod key_statement;
 pub mod manifest;
 pub mod paths;
 pub mod proof;
+pub mod run_proof;
 pub mod verification;
 pub mod witness;
 

@@ -31,6 +31,7 @@ mod publish;
 mod record;
 mod restore;
 mod rollback;
+mod run_map;
 mod scan;
 mod show;
 mod source;
