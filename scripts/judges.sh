@@ -87,7 +87,7 @@ install() {
     wanted=$home/scripts/judges/package.json
     if have npm && ! cmp -s "$wanted" "$tools/node/package.json"; then
         rm -rf "$tools/node" && mkdir -p "$tools/node/new" && cp "$home"/scripts/judges/package*.json "$tools/node/new"
-        (cd "$tools/node/new" && timeout 90 npm ci --ignore-scripts --no-audit --no-fund) >/dev/null 2>&1 &&
+        (cd "$tools/node/new" && timeout 90 npm ci --fetch-retries 1 --fetch-retry-mintimeout 1000 --fetch-retry-maxtimeout 2000 --ignore-scripts --no-audit --no-fund) >/dev/null 2>&1 &&
             mv "$tools"/node/new/* "$tools/node" || printf 'npm could not install its judges\n'
     fi
 }
