@@ -338,7 +338,7 @@ fn cli_evidence_guide_runs_as_it_stands_and_its_commands_reject_a_changed_bundle
         ("Failure", |dir| {
             let path = dir.join("data/log/checkpoint");
             let text = std::fs::read_to_string(&path).unwrap();
-            overwrite(&path, text.replacen("\n6\n", "\n7\n", 1));
+            overwrite(&path, text.replacen("\n9\n", "\n8\n", 1));
         }),
         ("data/more", |dir| std::fs::write(dir.join("data/more"), "x").unwrap()),
     ];
