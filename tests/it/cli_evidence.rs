@@ -123,7 +123,7 @@ fn cli_evidence_report_tells_people_what_happened_and_runs_nothing() {
         "The form of its record was changed from version 1.0.0 to 1.2.0.",
         "outputs/result.md",
         "<h2>In short</h2>",
-        "Anything after place 5 of the log",
+        "Anything after place 8 of the log",
         "<span class=\"del\">-",
         "<span class=\"add\">+",
         "nothing wrong was found",
