@@ -1,12 +1,14 @@
 //! `strongroom audit`
 
 mod anchor;
+mod check;
 mod witness;
 
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::policy::PolicyArgs;
 use crate::cli::error::{CliError, exit};
 use crate::cli::output::{safe, table};
 use crate::cli::session::Session;
@@ -65,6 +67,8 @@ enum Action {
         /// The log's public key, from where it was pinned
         #[arg(long, value_name = "VKEY")]
         key: Vec<String>,
+        #[command(flatten)]
+        policy: PolicyArgs,
     },
 }
 
@@ -121,7 +125,7 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
         Action::Witness { action } => witness::run(action, session),
         Action::Checkpoint { out } => checkpoint(out.as_deref(), session),
         Action::Prove { entry, out } => prove(&entry, out.as_deref(), session),
-        Action::Check { file, key } => check(&file, &key, session),
+        Action::Check { file, key, policy } => check::run(&file, &key, &policy, session),
     }
 }
 
@@ -273,38 +277,4 @@ fn prove(entry: &str, out: Option<&Path>, session: &Session) -> Result<u8, CliEr
         session.out.json(&json!({"entry": index, "proof": text}));
     }
     Ok(exit::OK)
-}
-
-fn check(file: &Path, keys: &[String], session: &Session) -> Result<u8, CliError> {
-    let keys = super::verify::pinned(keys)?;
-    if keys.is_empty() {
-        return Err(CliError::usage("--key names the log's public key", None));
-    }
-    let bytes = super::verify::read_small(file)?;
-    let refused = |error: crate::format::RecordError| CliError::refused(error.to_string(), None);
-    let proof = crate::format::proof::LogProof::parse(&bytes).map_err(refused)?;
-    let checked = proof.check(&keys);
-    let entry = proof.entry.as_deref().map(|entry| String::from_utf8_lossy(entry).into_owned());
-    let why = checked.as_ref().err().map(ToString::to_string);
-    if session.out.json {
-        session.out.json(&json!({
-            "ok": checked.is_ok(), "index": proof.index, "entry": entry, "why": why,
-            "origin": checked.as_ref().ok().map(|body| body.origin.clone()),
-            "size": checked.as_ref().ok().map(|body| body.size),
-        }));
-    } else {
-        match &checked {
-            Ok(body) => {
-                session.out.line(format!(
-                    "entry {} is in {} at {} entries",
-                    proof.index,
-                    safe(&body.origin),
-                    body.size
-                ));
-                session.out.note(safe(entry.unwrap_or_default()));
-            }
-            Err(why) => session.out.line(format!("not proved: {}", safe(why.to_string()))),
-        }
-    }
-    Ok(if checked.is_ok() { exit::OK } else { exit::FOUND })
 }
