@@ -5,6 +5,7 @@
 
 pub mod actor;
 pub mod batch;
+pub mod bundle;
 pub mod carried;
 pub mod config;
 pub mod entry;
@@ -16,6 +17,7 @@ pub mod manifest;
 pub mod paths;
 pub mod policy;
 pub mod proof;
+pub mod run_proof;
 pub mod verification;
 pub mod witness;
 

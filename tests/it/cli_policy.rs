@@ -46,18 +46,18 @@ fn cli_policy_is_met_by_its_quorum_and_the_rest_of_the_log_is_told_apart() {
     cosign(&bench, &cosigner(3), 1_700_000_500, &["--no-note"]);
     let ran = bench.run(&[&["verify", "--strict"], &asked[..]].concat()).exits(0);
     ran.says(
-        "[0, 3) anchored by w1.example at 2023-11-14T22:13:20.000Z, w3.example at 2023-11-14T22:21:40.000Z",
+        "[0, 4) anchored by w1.example at 2023-11-14T22:13:20.000Z, w3.example at 2023-11-14T22:21:40.000Z",
     );
     more(&bench, 1);
     let ran = bench.run(&[&["verify"], &asked[..]].concat()).exits(0);
-    let ran = ran.says("log entries [0, 3) anchored by ").says("[3, 4) signed by ");
+    let ran = ran.says("log entries [0, 4) anchored by ").says("[4, 6) signed by ");
     ran.says("not cosigned as the policy asks").says("nothing wrong found");
     let report = bench.json(&[&["verify"], &asked[..]].concat(), 0);
     assert_eq!((&report["policy"], &report["intervals"][1]["anchored"]), (&true.into(), &false.into()));
     assert_eq!(report["not_checked"].as_array().unwrap().len(), 1, "{report}");
     assert_eq!(found(&bench, &["--policy", "../policy", "--strict"], 3), ["E178"]);
     // A wrong cosignature under a witness's name is no anchor.
-    let place = bench.path("audit/anchors/3/checkpoint");
+    let place = bench.path("audit/anchors/4/checkpoint");
     let mut note = SignedNote::parse(&std::fs::read(&place).unwrap()).unwrap();
     let other = SignedNote::parse(bench.read("audit/checkpoint").as_bytes()).unwrap();
     let w3 = cosigner(3);
@@ -75,7 +75,7 @@ fn cli_policy_of_another_log_or_without_one_establishes_nothing() {
     assert_eq!(found(&bench, &["--policy", "../policy"], 3), ["E175", "E185"]);
     std::fs::write(bench.top().join("policy"), format!("log {key}\nquorum none\n")).unwrap();
     let ran = bench.run(&["verify", "--policy", "../policy", "--strict"]).exits(0);
-    ran.says("log entries [0, 3) signed by ").says("neither a checkpoint kept elsewhere");
+    ran.says("log entries [0, 4) signed by ").says("neither a checkpoint kept elsewhere");
     std::fs::write(bench.top().join("policy"), "quorum none\n").unwrap();
     bench.run(&["verify", "--policy", "../policy"]).exits(2).says("names no log");
     assert_eq!(found(&bench, &["--policy", "../policy", "--key", &key], 0), [""; 0]);
@@ -127,11 +127,11 @@ fn cli_older_copy_put_back_is_found_by_what_its_witness_should_have_said_since()
     bench.run(&check).exits(3).says("E185  not proved: the policy asks witness.example/w1 to cosign");
     let refused = bench.json(&check, 3);
     assert_eq!((&refused["code"], &refused["ok"]), (&"E185".into(), &false.into()));
-    bench.run(&["audit", "anchor", "request", "--old", "3", "-o", "../request"]).exits(0);
+    bench.run(&["audit", "anchor", "request", "--old", "4", "-o", "../request"]).exits(0);
     sign(&bench, "../w1").exits(0);
     bench.run(&["audit", "anchor", "add", "../cosignature", "--policy", "../policy", "--no-note"]).exits(0);
     bench.run(&["audit", "prove", "1", "--out", "../p"]).exits(0);
-    bench.run(&check).exits(0).says("[0, 5) anchored by witness.example/w1 at 2");
+    bench.run(&check).exits(0).says("[0, 7) anchored by witness.example/w1 at 2");
     bench.run(&[&check[..], &["--fresh", "1h"]].concat()).exits(0);
     let old = std::fs::read_to_string(bench.top().join("p")).unwrap();
     let mut proof = strongroom::format::proof::LogProof::parse(old.as_bytes()).unwrap();

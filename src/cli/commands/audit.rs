@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::policy::PolicyArgs;
+use crate::base::id::RunKey;
 use crate::cli::error::{CliError, exit};
 use crate::cli::output::{safe, table};
 use crate::cli::session::Session;
 use crate::note::{KeyId, VerifyingKey};
+use crate::store::StoreError;
 
 /// The audit log for others: keys, checkpoints, proofs
 ///
@@ -54,6 +56,11 @@ enum Action {
     Prove {
         /// The entry's index, or a run: its newest entry
         entry: String,
+        /// Prove the whole history of the run, or that the log has no such run (job/run)
+        ///
+        /// The proof reaches up to the newest run-map entry of the checkpoint, and says how far that is.
+        #[arg(long)]
+        complete: bool,
         /// Write it to this file instead
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -124,7 +131,8 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
         Action::Anchor { action } => anchor::run(action, session),
         Action::Witness { action } => witness::run(action, session),
         Action::Checkpoint { out } => checkpoint(out.as_deref(), session),
-        Action::Prove { entry, out } => prove(&entry, out.as_deref(), session),
+        Action::Prove { entry, complete: true, out } => prove_run(&entry, out.as_deref(), session),
+        Action::Prove { entry, complete: false, out } => prove(&entry, out.as_deref(), session),
         Action::Check { file, key, policy } => check::run(&file, &key, &policy, session),
     }
 }
@@ -275,6 +283,28 @@ fn prove(entry: &str, out: Option<&Path>, session: &Session) -> Result<u8, CliEr
     give(&text, out, session)?;
     if session.out.json {
         session.out.json(&json!({"entry": index, "proof": text}));
+    }
+    Ok(exit::OK)
+}
+
+fn prove_run(name: &str, out: Option<&Path>, session: &Session) -> Result<u8, CliError> {
+    let store = session.store()?;
+    // A run that the store does not have has no other name than its full one.
+    let whole = name
+        .split_once('/')
+        .and_then(|(job, run)| Some(RunKey { job: job.parse().ok()?, run: run.parse().ok()? }));
+    let key = match (store.find_run(name), whole) {
+        (Ok(key), _) => key,
+        (Err(StoreError::NoRun { .. }), Some(key)) => key,
+        (Err(error), _) => return Err(error.into()),
+    };
+    let proof = store.prove_run(&key)?;
+    let text = proof.to_string();
+    give(&text, out, session)?;
+    if session.out.json {
+        session.out.json(&json!({
+            "run": key.to_string(), "entries": proof.entries.len(), "covers": proof.map.index + 1, "proof": text,
+        }));
     }
     Ok(exit::OK)
 }
