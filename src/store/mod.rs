@@ -26,6 +26,7 @@ mod listing;
 mod log;
 mod migrate;
 mod packs;
+mod policy;
 mod prove;
 mod publish;
 mod record;

@@ -24,6 +24,7 @@ mod cli_log;
 #[cfg(feature = "cli")]
 mod cli_pack;
 #[cfg(feature = "cli")]
+mod cli_policy;
 mod cli_process;
 #[cfg(feature = "cli")]
 mod cli_witness;
