@@ -22,7 +22,7 @@ use std::ops::Range;
 
 pub use judge::{Verdict, judge, looks_at, shape_of};
 pub use lines::{json_file, json_lines, splice};
-pub use row::{Row, RowError};
+pub use row::{Cell, Row, RowError};
 pub use tally::{Aggregate, AggregateOptions, FieldRow, MixedFormulas, Tally};
 
 use crate::base::escape::Escaped;

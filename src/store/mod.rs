@@ -8,6 +8,7 @@ mod adopt;
 mod anchor;
 mod apply;
 mod bundles;
+pub mod carry;
 mod catch_up;
 mod command;
 mod commit;

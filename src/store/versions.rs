@@ -87,7 +87,7 @@ impl Store {
 }
 
 /// The line that a document belongs to; its count is filled in afterwards.
-fn row_of(detection: &Detection, pack: &Pack) -> VersionRow {
+pub(super) fn row_of(detection: &Detection, pack: &Pack) -> VersionRow {
     let none = || "(none)".to_owned();
     let shape = |version: &str, variant: &Option<String>| match variant {
         Some(variant) => format!("{version}/{variant}"),
