@@ -144,6 +144,7 @@ commands! {
     Record = record, "record";
     Adopt = adopt, "adopt";
     List = list, "list";
+    Log = log, "log";
     Versions = versions, "versions";
     Migrate = migrate, "migrate";
     History = history, "history";
@@ -151,6 +152,7 @@ commands! {
     Diff = diff, "diff";
     Rollback = rollback, "rollback";
     Verify = verify, "verify";
+    Review = review, "review";
     Audit = audit, "audit";
     Pack = pack, "pack";
     Restore = restore, "restore";
@@ -164,9 +166,13 @@ commands! {
 impl Command {
     /// Whether it changes the store's log, so that a new checkpoint is due afterwards.
     pub fn writes(&self) -> bool {
-        self.waits_for_a_batch()
-            || matches!(self, Self::Restore(_))
-            || matches!(self, Self::Pack(args) if args.writes())
+        let tells = match self {
+            Self::Verify(args) => args.records(),
+            Self::Restore(_) | Self::Review(_) => true,
+            Self::Pack(args) => args.writes(),
+            _ => false,
+        };
+        tells || self.waits_for_a_batch()
     }
 
     /// Whether a first signal lets the batch at hand end. Every other command writes nothing that

@@ -76,6 +76,11 @@ impl Out {
         self.line(value.to_string());
     }
 
+    /// Whether nobody reads any more: what streams can stop.
+    pub fn closed(&self) -> bool {
+        self.inner.borrow().closed
+    }
+
     /// Makes sure that all of it went out.
     pub fn finish(&self) -> Result<(), CliError> {
         let mut inner = self.inner.borrow_mut();

@@ -53,6 +53,33 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// Every kind.
+    pub const ALL: &[Self] = &[
+        Self::Recorded,
+        Self::Adopted,
+        Self::Migrated,
+        Self::RolledBack,
+        Self::Restored,
+        Self::Noted,
+        Self::Held,
+        Self::Released,
+        Self::Refused,
+        Self::Redacted,
+        Self::Verified,
+        Self::Reviewed,
+        Self::PackInstalled,
+        Self::KeyAdded,
+        Self::KeyRetired,
+        Self::Intent,
+        Self::Outcome,
+        Self::RunMap,
+    ];
+
+    /// The kind with that text.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == text)
+    }
+
     /// The kind as it stands in an entry.
     pub fn as_str(self) -> &'static str {
         match self {

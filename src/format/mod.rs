@@ -14,6 +14,7 @@ pub mod head;
 pub mod manifest;
 pub mod paths;
 pub mod proof;
+pub mod verification;
 
 use crate::base::canonical;
 

@@ -19,6 +19,7 @@ const BUILTIN: &[(&str, Files)] = &[
         "mlx-knife",
         ["pack.toml", "0.1.0.schema.json", "0.2.0.schema.json", "0.2.1.schema.json", "0.2.2.schema.json"]
     ),
+    pack!("llm-metrics-proxy", ["pack.toml", "row.schema.json"]),
     pack!(
         "llenergymeasure",
         [

@@ -2,14 +2,15 @@
 //!
 //! In `pack.toml` a condition is an inline table: `{ present = "/p" }`, `{ absent = "/p" }`,
 //! `{ absent_or_empty = "/p" }`, `{ at = "/p", equals = 1 }` (or `equals_json = "null"`),
-//! `{ at = "/p", differs = 1 }`, `{ at = "/p", one_of = [1, 2] }`, `{ at = "/p", type = "string" }`.
+//! `{ at = "/p", differs = 1 }`, `{ at = "/p", one_of = [1, 2] }`, `{ at = "/p", type = "string" }`,
+//! `{ at = "/p", above = 0 }`, `{ at = "/p", below = 1 }`.
 //! A list of conditions holds when each of them does.
 
 use super::error::{PackError, PackErrorKind};
 use super::reader::Table;
 use crate::base::json::{Doc, Json, Kind, Node, Pointer, PointerPattern, print_compact};
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Test {
     Present,
     Absent,
@@ -19,6 +20,10 @@ pub(super) enum Test {
     Differs(Json),
     OneOf(Vec<Json>),
     Type(Vec<JsonType>),
+    /// A number above this one; both as binary64.
+    Above(f64),
+    /// A number below this one; both as binary64.
+    Below(f64),
 }
 
 /// The types of JSON Schema.
@@ -61,7 +66,7 @@ impl JsonType {
 }
 
 /// One condition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Condition {
     pub at: PointerPattern,
     pub test: Test,
@@ -81,7 +86,8 @@ impl Condition {
             }
         }
         if let Some(at) = table.pattern("at")? {
-            const TESTS: &[&str] = &["equals", "equals_json", "differs", "differs_json", "one_of", "type"];
+            const TESTS: &[&str] =
+                &["equals", "equals_json", "differs", "differs_json", "one_of", "type", "above", "below"];
             let mut tests = Vec::new();
             tests.extend(table.value("equals", "equals_json")?.map(Test::Equals));
             tests.extend(table.value("differs", "differs_json")?.map(Test::Differs));
@@ -90,6 +96,8 @@ impl Condition {
                 Some(_) => return Err(table.error(PackErrorKind::OneOf { keys: TESTS })),
                 None => {}
             }
+            tests.extend(table.number("above")?.map(Test::Above));
+            tests.extend(table.number("below")?.map(Test::Below));
             let types = table.texts("type")?;
             if !types.is_empty() {
                 let types = types.into_iter().map(|text| {
@@ -133,6 +141,8 @@ impl Condition {
             Test::Differs(value) => all(&|node| !value.is(node)),
             Test::OneOf(values) => all(&|node| values.iter().any(|value| value.is(node))),
             Test::Type(types) => all(&|node| types.iter().any(|kind| kind.fits(node))),
+            Test::Above(bound) => all(&|node| number(node).is_some_and(|value| value > *bound)),
+            Test::Below(bound) => all(&|node| number(node).is_some_and(|value| value < *bound)),
         }
     }
 
@@ -146,6 +156,8 @@ impl Condition {
             Test::Equals(value) => format!("{at} is {}", print_compact(value)),
             Test::Differs(value) => format!("{at} is other than {}", print_compact(value)),
             Test::OneOf(values) => format!("{at} is one of {}", print_compact(&Json::Array(values.clone()))),
+            Test::Above(bound) => format!("{at} is a number above {bound}"),
+            Test::Below(bound) => format!("{at} is a number below {bound}"),
             Test::Type(types) => {
                 let names: Vec<_> = types.iter().map(|kind| kind.name()).collect();
                 format!("{at} is of type {}", names.join(" or "))
@@ -157,6 +169,10 @@ impl Condition {
     pub fn compiled(&self) -> serde_json::Value {
         serde_json::json!([self.at.to_string(), self.describe()])
     }
+}
+
+fn number(node: &Node<'_>) -> Option<f64> {
+    (node.kind() == Kind::Number).then(|| node.raw().parse().ok()).flatten()
 }
 
 fn is_empty(node: &Node<'_>) -> bool {

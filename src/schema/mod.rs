@@ -45,7 +45,7 @@
 //! order) with `otherwise` (`"absent"`, `"fail"`), `otherwise_value` or `otherwise_json`. A
 //! condition is `{ present = "/p" }`, `{ absent = "/p" }`, `{ absent_or_empty = "/p" }`, or
 //! `{ at = "/p", … }` with one of `equals`, `equals_json`, `differs`, `differs_json`, `one_of`,
-//! `one_of_json`, `type`.
+//! `one_of_json`, `type`, `above`, `below` (a number above or below this one, both as binary64).
 //!
 //! The expressions of `compute` are a language of their own:
 //!

@@ -178,6 +178,17 @@ impl<'s, 't> Table<'s, 't> {
         }
     }
 
+    /// A whole number or one with a fraction, as binary64.
+    pub fn number(&self, key: &'static str) -> Result<Option<f64>> {
+        match self.raw(key) {
+            None => Ok(None),
+            Some(value) => match self.to_json(key, value)? {
+                Json::Number(text) => Ok(text.parse().ok()),
+                _ => Err(self.wrong(key, value, "a number")),
+            },
+        }
+    }
+
     pub fn pointer(&self, key: &'static str) -> Result<Option<Pointer>> {
         let Some(text) = self.text(key)? else { return Ok(None) };
         let pointer =

@@ -58,7 +58,8 @@ impl Store {
         if kinds.is_empty() {
             return Err(StoreError::NoOperation(*operation));
         }
-        if kinds.iter().all(|kind| matches!(kind.as_str(), "recorded" | "adopted" | "restored" | "noted")) {
+        let rewrites = [EntryKind::Migrated, EntryKind::RolledBack].map(EntryKind::as_str);
+        if !kinds.iter().any(|kind| rewrites.contains(&kind.as_str())) {
             let what = format!("{} runs", kinds.join(" and "));
             return Err(StoreError::NotUndoable { operation: *operation, what });
         }

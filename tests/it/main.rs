@@ -16,6 +16,8 @@ mod cli_exit;
 #[cfg(feature = "cli")]
 mod cli_hostile;
 #[cfg(feature = "cli")]
+mod cli_log;
+#[cfg(feature = "cli")]
 mod cli_pack;
 #[cfg(feature = "cli")]
 mod cli_process;

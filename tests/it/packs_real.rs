@@ -130,3 +130,4 @@ fn numbers<'d>(doc: &'d Doc<'_>) -> Vec<&'d str> {
 mod llenergymeasure;
 mod mlx_knife;
 mod palimpsest;
+mod proxy;

@@ -75,18 +75,7 @@ fn tell(history: &RunHistory, session: &Session) {
 fn tell_row(row: &HistoryRow, current: bool, session: &Session) {
     let out = &session.out;
     let entry = &row.entry;
-    let mut what = entry.kind.as_str().to_owned();
-    if let Some(outcome) = &entry.outcome {
-        what.push_str(&format!(" {}", safe(outcome)));
-    }
-    match (&entry.path, &entry.from, &entry.to) {
-        (Some(path), _, _) => what.push_str(&format!(" {}", safe(path.join(" -> ")))),
-        (None, Some(from), Some(to)) => what.push_str(&format!(" {} -> {}", safe(from), safe(to))),
-        _ => {}
-    }
-    if let Some(first) = &entry.attempt_of {
-        what.push_str(&format!(", a further attempt of {first}"));
-    }
+    let what = super::log::gist(entry);
     let mark = if current { out.paint.green("  (current)") } else { String::new() };
     out.line(format!("#{}  {}  {what}", row.index, entry.time));
     if let Some(after) = &entry.after {

@@ -14,7 +14,7 @@ use crate::store::{Checkpoint, StoreError, VerifyOptions, VerifyReport};
 
 /// Check everything: re-hash every file and revision, replay the log, recompute ids and checksums
 ///
-/// Writes nothing. Exit code 3 when something was found; warnings and exceptions that a run came in
+/// Writes nothing, unless --record is given. Exit code 3 when something was found; warnings and exceptions that a run came in
 /// with (shown as known) leave it at 0.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -30,6 +30,16 @@ pub(crate) struct Args {
     /// Make a part of the log that no pinned key or kept checkpoint vouches for a finding
     #[arg(long, conflicts_with = "runs")]
     strict: bool,
+    /// Put the result into the log: one entry, with the root, the counts and the codes
+    #[arg(long, conflicts_with = "runs")]
+    record: bool,
+}
+
+impl Args {
+    /// Whether the store's log is written to.
+    pub fn records(&self) -> bool {
+        self.record
+    }
 }
 
 /// Public keys given as arguments.
@@ -80,11 +90,18 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     };
     let options = VerifyOptions { runs, keys, since, strict: args.strict };
     let report = store.verify(&options).map_err(|error| session.failure(error))?;
+    let recorded = match args.record {
+        true => Some(store.record_verification(&report).map_err(|error| session.failure(error))?),
+        false => None,
+    };
     session.end();
     if session.out.json {
-        tell_json(&report, partial, session)
+        tell_json(&report, partial, recorded, session)
     } else {
-        tell(&report, partial, session)
+        tell(&report, partial, session);
+        if let Some(entry) = recorded {
+            session.out.note(format!("the result is log entry {entry}"));
+        }
     }
     Ok(if report.failures().next().is_some() { exit::FOUND } else { exit::OK })
 }
@@ -109,7 +126,7 @@ fn severity(finding: &Finding) -> &'static str {
     }
 }
 
-fn tell_json(report: &VerifyReport, partial: bool, session: &Session) {
+fn tell_json(report: &VerifyReport, partial: bool, recorded: Option<u64>, session: &Session) {
     let findings: Vec<serde_json::Value> = report
         .findings
         .iter()
@@ -137,6 +154,7 @@ fn tell_json(report: &VerifyReport, partial: bool, session: &Session) {
             "entries": report.entries, "blobs": report.blobs,
         },
         "root": report.root, "signed": report.signed, "intervals": intervals, "not_checked": not_checked,
+        "recorded": recorded,
     }));
 }
 

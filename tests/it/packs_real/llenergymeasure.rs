@@ -164,3 +164,45 @@ fn llenergymeasure_legacy_files_reach_one_shape_by_renames_alone() {
         ],
     );
 }
+
+#[test]
+fn llenergymeasure_mean_and_sum_of_energy_have_formulas_of_their_own() {
+    let Some(folder) = data("llenergymeasure") else { return };
+    let pack = pack("llenergymeasure");
+    let formula = |shape: &str, at: &str| pack.formula_of(shape, &at.parse().unwrap());
+    let (mut means, mut of_nothing, mut sums) = (0, 0, 0);
+    for (name, bytes) in documents(&folder) {
+        let shape = told(pack, &bytes);
+        let Ok(value) = serde_json::from_slice::<Value>(&bytes) else { continue };
+        let number = |value: &Value| value.as_f64().unwrap();
+        if shape == "global-energy" {
+            let each = value.pointer("/process_results/total_energy_joules").unwrap().as_object().unwrap();
+            if each.is_empty() {
+                // The program wrote 0 joules for the mean of nothing.
+                assert_eq!(number(value.pointer("/experiment_avg/total_energy_joules").unwrap()), 0.0);
+                println!("  {name}: 0 joules over no process");
+                of_nothing += 1;
+                continue;
+            }
+            let mean = each.values().map(number).sum::<f64>() / each.len() as f64;
+            let stated = number(value.pointer("/experiment_avg/total_energy_joules").unwrap());
+            assert!((mean - stated).abs() <= 1e-9 * mean, "{name}: {stated} is no mean of {each:?}");
+            assert_eq!(formula(&shape, "/experiment_avg/total_energy_joules"), Some("mean-over-processes"));
+            println!("  {name}: the mean of {} processes", each.len());
+            means += 1;
+        } else if shape.contains("/result-") {
+            let each = value["process_results"].as_array().unwrap();
+            if each.is_empty() {
+                println!("  {name}: no process kept");
+                continue;
+            }
+            let sum: f64 = each.iter().map(|p| number(&p["energy_metrics"]["total_energy_j"])).sum();
+            let stated = number(&value["total_energy_j"]);
+            assert!((sum - stated).abs() <= 1e-9 * sum, "{name}: {stated} is not the sum {sum}");
+            assert_eq!(formula(&shape, "/total_energy_j"), Some("sum-over-processes"));
+            println!("  {name}: the sum of {} processes", each.len());
+            sums += 1;
+        }
+    }
+    assert_eq!((means, of_nothing, sums), (1, 5, 6));
+}
