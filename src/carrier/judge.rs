@@ -75,7 +75,8 @@ pub fn looks_at(pack: &Pack, doc: &Doc<'_>, version: Option<&str>) -> (Verdict, 
 
 /// The version and the shape's name of a document whose shape is known.
 pub fn shape_of(detection: &Detection) -> Option<(&str, String)> {
-    let (Detection::Known { version, variant } | Detection::Legacy { version, variant, .. }) = detection else {
+    let (Detection::Known { version, variant } | Detection::Legacy { version, variant, .. }) = detection
+    else {
         return None;
     };
     let name = match variant {

@@ -158,11 +158,7 @@ impl Row {
 
     /// The row that a document means: each member a column and each of the first `present` columns a
     /// member. Columns that come later and have no member are `None`.
-    pub fn cells_of(
-        text: &[u8],
-        columns: &[String],
-        present: usize,
-    ) -> Result<Vec<Option<Cell>>, RowError> {
+    pub fn cells_of(text: &[u8], columns: &[String], present: usize) -> Result<Vec<Option<Cell>>, RowError> {
         let doc = json::scan(text).map_err(|_| RowError::NotAnObject)?;
         if doc.root().kind() != Kind::Object {
             return Err(RowError::NotAnObject);

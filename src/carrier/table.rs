@@ -194,9 +194,7 @@ impl Snapshot {
     pub fn default(&self, column: &str) -> Result<Cell> {
         let default = default_of(&self.db, &self.carrier, column)?;
         let query = format!("SELECT ({default})");
-        self.db
-            .query_row(&query, [], |row| Ok(Cell::from(row.get_ref(0)?)))
-            .map_err(sql("read a default"))
+        self.db.query_row(&query, [], |row| Ok(Cell::from(row.get_ref(0)?))).map_err(sql("read a default"))
     }
 
     /// Makes a backup of the whole database as it was when the table was read.
@@ -346,9 +344,9 @@ impl Writer {
     pub fn change(&mut self, change: &TableChange) -> Result<()> {
         let carrier = self.carrier.clone();
         let (table, begin) = (quoted(&carrier.table), sql("begin"));
-        let transaction =
-            self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(begin)?;
-        let triggers = "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE";
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(begin)?;
+        let triggers =
+            "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE";
         let triggers: i64 = transaction
             .query_row(triggers, [&carrier.table], |row| row.get(0))
             .map_err(sql("read the schema"))?;

@@ -229,7 +229,8 @@ impl Index {
 
     /// The log indexes of the entries of a kind, of one operation or of all, in order.
     pub fn entries_of_kind(&self, kind: &str, operation: Option<&str>) -> Result<Vec<u64>, IndexError> {
-        let sql = "SELECT entry FROM entries WHERE kind = ?1 AND (?2 IS NULL OR operation = ?2) ORDER BY entry";
+        let sql =
+            "SELECT entry FROM entries WHERE kind = ?1 AND (?2 IS NULL OR operation = ?2) ORDER BY entry";
         self.numbers(sql, params![kind, operation])
     }
 

@@ -297,9 +297,7 @@ pub fn show(
     match pack.migrate(text, Some(version), &Facts::default(), None) {
         Outcome::Current { .. } => Ok(text.to_vec()),
         Outcome::Rewrite(rewrite) => Ok(rewrite.bytes),
-        Outcome::Refused(why) => {
-            Err(StoreError::NoVersion(format!("{}: {why}", part.place.in_file(&shown))))
-        }
+        Outcome::Refused(why) => Err(StoreError::NoVersion(format!("{}: {why}", part.place.in_file(&shown)))),
     }
 }
 

@@ -100,7 +100,8 @@ impl Store {
             None => Ok(()),
             Some(own) => Err(StoreError::Input {
                 path: own.shown.clone(),
-                why: "it lies inside the store; strongroom migrate without --pack migrates manifests".to_owned(),
+                why: "it lies inside the store; strongroom migrate without --pack migrates manifests"
+                    .to_owned(),
             }),
         }
     }

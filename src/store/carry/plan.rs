@@ -104,11 +104,8 @@ fn plan_table(
     use rayon::prelude::*;
     let snapshot = source.snapshot(pack)?;
     let loaded = snapshot.load();
-    let verdicts: Vec<Verdict> = loaded
-        .parts
-        .par_iter()
-        .map(|part| judge(pack, part, loaded.text(part), target, stamp))
-        .collect();
+    let verdicts: Vec<Verdict> =
+        loaded.parts.par_iter().map(|part| judge(pack, part, loaded.text(part), target, stamp)).collect();
     let mut rows = Vec::with_capacity(verdicts.len());
     let mut documents = Vec::new();
     let mut preserved = Vec::new();

@@ -83,8 +83,7 @@ impl Target {
             path: self.path.display().to_string(),
             why: "its path is not UTF-8, so the log could not name it".to_owned(),
         })?;
-        let table =
-            self.table.as_ref().map(|t| TableRecord { name: t.table.clone(), key: t.key.clone() });
+        let table = self.table.as_ref().map(|t| TableRecord { name: t.table.clone(), key: t.key.clone() });
         Ok(TargetRecord::new(path.to_owned(), self.kind, table, salt))
     }
 
@@ -173,7 +172,8 @@ impl Target {
         let staged = self.staged(&Sha256::of(after));
         self.disk.discard(&staged)?;
         let mut file = self.disk.create(&staged, stat.mode)?;
-        let written = file.write_all(after).and_then(|()| file.give_to(stat.uid, stat.gid)).and_then(|()| file.sync());
+        let written =
+            file.write_all(after).and_then(|()| file.give_to(stat.uid, stat.gid)).and_then(|()| file.sync());
         drop(file);
         if let Err(error) = written {
             let _ = self.disk.unlink(&staged);

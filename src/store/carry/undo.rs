@@ -91,19 +91,22 @@ impl Store {
         let (state, why) = target.apply(&planned.change, &ends);
         let stage = operation.stage()?;
         operation.commit(stage, vec![outcome(operation, committed.entry, state)])?;
-        report.push((path.clone(), match why {
-            Some(why) => RolledBack::Left(why),
-            None => {
-                let both = |documents: &[PlannedDocument]| {
-                    let list = |digest: fn(&PlannedDocument) -> Sha256| -> String {
-                        documents.iter().map(|document| digest(document).to_string() + "\n").collect()
+        report.push((
+            path.clone(),
+            match why {
+                Some(why) => RolledBack::Left(why),
+                None => {
+                    let both = |documents: &[PlannedDocument]| {
+                        let list = |digest: fn(&PlannedDocument) -> Sha256| -> String {
+                            documents.iter().map(|document| digest(document).to_string() + "\n").collect()
+                        };
+                        (Sha256::of(list(|d| d.before).as_bytes()), Sha256::of(list(|d| d.after).as_bytes()))
                     };
-                    (Sha256::of(list(|d| d.before).as_bytes()), Sha256::of(list(|d| d.after).as_bytes()))
-                };
-                let (before, after) = file.unwrap_or_else(|| both(&planned.record.documents));
-                RolledBack::Done { before, after, entry: committed.entry }
-            }
-        }));
+                    let (before, after) = file.unwrap_or_else(|| both(&planned.record.documents));
+                    RolledBack::Done { before, after, entry: committed.entry }
+                }
+            },
+        ));
         Ok(())
     }
 
@@ -128,7 +131,10 @@ impl Store {
         };
         let record = PlanRecord::new(intent.plan.documents.iter().map(reversed).collect());
         let change = TargetChange::File { before: found, after: bytes };
-        Ok(Undo { planned: Some(Planned { record, preserved: Vec::new(), change, snapshot: None }), left: Vec::new() })
+        Ok(Undo {
+            planned: Some(Planned { record, preserved: Vec::new(), change, snapshot: None }),
+            left: Vec::new(),
+        })
     }
 
     fn plan_undo_table(&self, intent: &Intent, target: &Target) -> Result<Undo, StoreError> {
