@@ -359,7 +359,14 @@ impl Writer {
             }
         }
         for column in &change.add {
-            let name = quoted(&column.name);
+            // Spelled as in a statement written by hand where that can mean nothing else: no keyword but
+            // CURRENT_DATE and its like has an underscore.
+            let plain = !column.name.is_empty()
+                && !column.name.starts_with(|c: char| c.is_ascii_digit())
+                && column.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+                && column.name.contains('_')
+                && !column.name.starts_with("current_");
+            let name = if plain { column.name.clone() } else { quoted(&column.name) };
             let add = format!("ALTER TABLE {table} ADD COLUMN {name} {}", column.declaration);
             transaction.execute(&add, []).map_err(sql("add a column"))?;
         }

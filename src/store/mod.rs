@@ -59,7 +59,7 @@ pub use record::{Given, RecordOptions, Recorded, RecordedAs};
 pub use restore::{RestoreReport, Restored};
 pub use rollback::{RollbackReport, RolledBack};
 pub use verify::{VerifyOptions, VerifyReport};
-pub use versions::{VersionRow, VersionsReport};
+pub use versions::{Next, VersionRow, VersionsReport};
 
 use crate::backend::{BlobOptions, Disk, Hook, LocalBlobs};
 use crate::base::clock::Clock;

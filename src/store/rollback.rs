@@ -58,7 +58,7 @@ impl Store {
         if kinds.is_empty() {
             return Err(StoreError::NoOperation(*operation));
         }
-        let rewrites = [EntryKind::Migrated, EntryKind::RolledBack].map(EntryKind::as_str);
+        let rewrites = [EntryKind::Migrated, EntryKind::RolledBack, EntryKind::Intent].map(EntryKind::as_str);
         if !kinds.iter().any(|kind| rewrites.contains(&kind.as_str())) {
             let what = format!("{} runs", kinds.join(" and "));
             return Err(StoreError::NotUndoable { operation: *operation, what });

@@ -8,6 +8,7 @@ use crate::cli::documents::{pack_of, progress, some};
 use crate::cli::error::{CliError, exit};
 use crate::cli::output::{count, safe, table};
 use crate::cli::session::Session;
+use crate::store::Next;
 use crate::store::carry::{self, DocumentVersions};
 
 /// Show how documents are spread over schema versions, and which could migrate to what
@@ -66,11 +67,17 @@ fn tell_json(whole: &DocumentVersions, session: &Session) {
         .collect();
     let unreadable: Vec<serde_json::Value> =
         report.unreadable.iter().map(|(run, why)| json!({"run": run, "reason": why})).collect();
-    session.out.json(&json!({
+    let mut answer = json!({
         "pack": report.pack, "head": report.head, "total": report.total, "migratable": report.migratable(),
-        "rows": rows, "unreadable": unreadable, "files": whole.files, "not_looked_at": whole.not_looked_at,
-        "untrue": whole.untrue.iter().map(|(at, why)| json!({"at": at, "reason": why})).collect::<Vec<_>>(),
-    }));
+        "rows": rows, "unreadable": unreadable,
+    });
+    if let Some(files) = whole.files {
+        let untrue = whole.untrue.iter().map(|(at, why)| json!({"at": at, "reason": why}));
+        answer["untrue"] = untrue.collect();
+        answer["files"] = json!(files);
+        answer["not_looked_at"] = json!(whole.not_looked_at);
+    }
+    session.out.json(&answer);
 }
 
 fn tell(whole: &DocumentVersions, [heading, one, many]: [&str; 3], session: &Session) {
@@ -79,10 +86,12 @@ fn tell(whole: &DocumentVersions, [heading, one, many]: [&str; 3], session: &Ses
         .rows
         .iter()
         .map(|row| {
-            let next = match (&row.target, row.version == report.head) {
+            let next = match (&row.target, row.next) {
                 (Some(_), _) => row.path.join(" -> "),
-                (None, true) => "at the head".to_owned(),
-                (None, false) => "no way".to_owned(),
+                (None, Next::Head) => "at the head".to_owned(),
+                (None, Next::End) => "at its end".to_owned(),
+                (None, Next::Stuck) => "goes no further".to_owned(),
+                (None, Next::Nowhere | Next::Unknown) => "no way".to_owned(),
             };
             vec![
                 row.version.clone(),

@@ -201,7 +201,7 @@ impl Store {
         }
         match &planned.change {
             TargetChange::File { before, after } => {
-                planned.record.kept = Some(stage.keep_any(before)?.sha256);
+                planned.record.kept = Some(stage.keep_any(before)?.into());
                 entry.before = Some(Sha256::of(before));
                 entry.after = Some(Sha256::of(after));
             }
@@ -214,7 +214,7 @@ impl Store {
                     };
                     snapshot.backup(&self.disk.full_path(&path)).map_err(failed)?;
                     let backup = stage.keep_file(Reading::open(&self.disk, &path)?)?;
-                    planned.record.kept = Some(backup.sha256);
+                    planned.record.kept = Some(backup.into());
                     let changed: std::collections::HashSet<String> =
                         change.rows.iter().map(|row| row.key.to_json()).collect();
                     let images: Vec<String> = snapshot
@@ -223,12 +223,12 @@ impl Store {
                         .filter(|row| changed.contains(&snapshot.key(row)))
                         .map(|row| row.to_json() + "\n")
                         .collect();
-                    planned.record.images = Some(stage.keep_any(images.concat().as_bytes())?.sha256);
+                    planned.record.images = Some(stage.keep_any(images.concat().as_bytes())?.into());
                 }
             }
         }
         entry.target = Some(stage.keep(&target.record(self.context.clock.random())?.to_bytes())?.sha256);
-        entry.detail = Some(stage.keep_any(&planned.record.to_bytes())?.sha256);
+        entry.detail = Some(stage.keep(&planned.record.to_bytes())?.sha256);
         Ok(())
     }
 }

@@ -133,7 +133,7 @@ fn plan_table(
     let change = (!changes.is_empty()).then(|| {
         let columns = snapshot.missing();
         let mut record = PlanRecord::new(documents);
-        record.columns.clone_from(&columns);
+        record.added.clone_from(&columns);
         let change = Change::Table(TableChange { add: columns, drop: Vec::new(), rows: changes });
         Planned { record, preserved, change, snapshot: Some(snapshot) }
     });

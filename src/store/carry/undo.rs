@@ -12,7 +12,7 @@ use crate::base::digest::Sha256;
 use crate::base::id::OperationId;
 use crate::carrier::Row;
 use crate::carrier::table::{RowChange, Snapshot, TableChange};
-use crate::format::carried::{PlanRecord, PlannedDocument, TargetState};
+use crate::format::carried::{KeptBlob, PlanRecord, PlannedDocument, TargetState};
 use crate::format::entry::EntryKind;
 use crate::store::commit::{Change, Operation};
 use crate::store::{RolledBack, Store, StoreError};
@@ -110,6 +110,13 @@ impl Store {
         Ok(())
     }
 
+    /// Bytes that an intent kept, of any size.
+    fn kept(&self, blob: Option<KeptBlob>) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(blob) = blob else { return Ok(None) };
+        let mut bytes = Vec::new();
+        Ok(self.blobs.copy_to(&blob.into(), &mut bytes)?.then_some(bytes))
+    }
+
     fn plan_undo_file(&self, intent: &Intent, target: &Target) -> Result<Undo, StoreError> {
         let path = &intent.target.path;
         let (Some(old), Some(new)) = (intent.entry.before, intent.entry.after) else {
@@ -126,7 +133,7 @@ impl Store {
         if digest != new {
             return Ok(left(path, "it changed since"));
         }
-        let Some(bytes) = self.blobs.get(&old)? else {
+        let Some(bytes) = self.kept(intent.plan.kept)?.filter(|bytes| Sha256::of(bytes) == old) else {
             return Ok(left(path, format!("its bytes before, {old}, are not in the objects")));
         };
         let record = PlanRecord::new(intent.plan.documents.iter().map(reversed).collect());
@@ -144,11 +151,8 @@ impl Store {
             Ok(snapshot) => snapshot,
             Err(error) => return Ok(left(path, error.to_string())),
         };
-        let images = match intent.plan.images {
-            Some(digest) => self.blobs.get(&digest)?,
-            None => None,
-        };
-        let Some(images) = images.and_then(|bytes| String::from_utf8(bytes).ok()) else {
+        let Some(images) = self.kept(intent.plan.images)?.and_then(|bytes| String::from_utf8(bytes).ok())
+        else {
             return Ok(left(path, "the rows before are not in the objects"));
         };
         match plan_rows(intent, &snapshot, &images) {
@@ -196,7 +200,7 @@ fn plan_rows(
     let keys: HashSet<String> = back.iter().filter_map(|(document, _)| document.row.clone()).collect();
     let mut drop = Vec::new();
     let mut kept = Vec::new();
-    for column in &intent.plan.columns {
+    for column in &intent.plan.added {
         if snapshot.can_drop(&column.name, &keys).map_err(|error| error.to_string())? {
             drop.push(column.clone());
         } else {
@@ -220,6 +224,7 @@ fn plan_rows(
         rows.push(change);
     }
     let mut record = PlanRecord::new(documents);
-    record.columns.clone_from(&drop);
-    Ok((record, TableChange { add: Vec::new(), drop, rows }, left))
+    record.dropped.clone_from(&drop);
+    record.added.clone_from(&intent.plan.dropped);
+    Ok((record, TableChange { add: intent.plan.dropped.clone(), drop, rows }, left))
 }
