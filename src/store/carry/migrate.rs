@@ -171,7 +171,7 @@ impl Store {
             };
             // The snapshot's transaction ended with the backup.
             let ends = Ends { file, plan: &planned.record };
-            let (state, why) = target.apply(&planned.change, &ends);
+            let (state, why) = target.apply(&planned.change, &ends)?;
             report.changed += u64::from(state == TargetState::Applied);
             outcomes.push(outcome(operation, intent.entry, state));
             for row in &mut job.rows {

@@ -130,10 +130,17 @@ impl Store {
         let mut settled = Vec::new();
         let mut changes = Vec::new();
         for index in self.open_intents()? {
-            let intent = self.intent(index)?;
-            // A folder that is gone is as foreign as a file that is.
-            let state = Target::of_record(&intent.target, self.context.hook.as_ref())
-                .map_or(TargetState::Foreign, |target| target.state(&intent.ends()));
+            // What cannot be read is a finding of verify, and stands in nobody's way.
+            let Ok(intent) = self.intent(index) else { continue };
+            // A folder that is gone is as foreign as a file that is. Where it cannot be told what the
+            // target holds, the intent stays open for another time.
+            let state = match Target::of_record(&intent.target, self.context.hook.as_ref()) {
+                Err(_) => TargetState::Foreign,
+                Ok(target) => match target.state(&intent.ends()) {
+                    Ok(state) => state,
+                    Err(_) => continue,
+                },
+            };
             settled.push(Settled { path: intent.target.path, outcome: state.as_str() });
             changes.push(outcome(operation, index, state));
         }

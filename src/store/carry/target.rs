@@ -104,24 +104,30 @@ impl Target {
 
     /// Makes a change, if the target is what the change was planned from. Why it was not made is told
     /// beside the state.
-    pub fn apply(&self, change: &Change, ends: &Ends<'_>) -> (TargetState, Option<String>) {
+    ///
+    /// # Errors
+    /// When it cannot be told what the target holds, or not made durable: then the intent stays open.
+    pub fn apply(
+        &self,
+        change: &Change,
+        ends: &Ends<'_>,
+    ) -> Result<(TargetState, Option<String>), StoreError> {
         let failed = match change {
             Change::File { before, after } => {
                 self.replace(&Sha256::of(before), after).err().map(|error| error.to_string())
             }
             Change::Table(change) => self.change_table(change).err(),
         };
-        match self.state(ends) {
-            TargetState::Applied => (TargetState::Applied, None),
-            TargetState::NotApplied => {
-                let why = failed.unwrap_or_else(|| "it could not be changed".to_owned());
-                (TargetState::NotApplied, Some(why))
-            }
+        let state = self.state(ends)?;
+        let why = match state {
+            TargetState::Applied => None,
+            TargetState::NotApplied => Some(failed.unwrap_or_else(|| "it could not be changed".to_owned())),
             TargetState::Foreign => {
                 let why = failed.map(|why| format!(": {why}")).unwrap_or_default();
-                (TargetState::Foreign, Some(format!("it changed meanwhile, and was left as it is{why}")))
+                Some(format!("it changed meanwhile, and was left as it is{why}"))
             }
-        }
+        };
+        Ok((state, why))
     }
 
     fn change_table(&self, change: &TableChange) -> Result<(), String> {
@@ -132,13 +138,13 @@ impl Target {
 
     /// Compares the target with what it was and what it is to be. A leftover of an interrupted change
     /// is taken away, and a change that is there is made durable.
-    pub fn state(&self, ends: &Ends<'_>) -> TargetState {
+    pub fn state(&self, ends: &Ends<'_>) -> Result<TargetState, StoreError> {
         match (ends.file, &self.table) {
-            (Some((before, after)), _) => self.file_state(&before, &after),
+            (Some((before, after)), _) => Ok(self.file_state(&before, &after)?),
             (None, Some(carrier)) => {
-                table_state(&self.path, carrier, ends.plan).unwrap_or(TargetState::Foreign)
+                Ok(table_state(&self.path, carrier, ends.plan).unwrap_or(TargetState::Foreign))
             }
-            (None, None) => TargetState::Foreign,
+            (None, None) => Ok(TargetState::Foreign),
         }
     }
 
@@ -193,7 +199,7 @@ impl Target {
         self.disk.sync_dir(self.folder())
     }
 
-    fn file_state(&self, before: &Sha256, after: &Sha256) -> TargetState {
+    fn file_state(&self, before: &Sha256, after: &Sha256) -> Result<TargetState, DiskError> {
         let staged = self.staged(after);
         let mut found = self.digest(&self.name);
         if found == Some(*after)
@@ -201,16 +207,17 @@ impl Target {
             && displaced != *before
         {
             // The exchange was made and what it displaced never looked at: it was somebody's edit.
-            let _ = self.disk.exchange(&staged, &self.name);
+            self.disk.exchange(&staged, &self.name)?;
             found = self.digest(&self.name);
         }
         // Either the new bytes that never went in, or the old ones, which the store keeps.
-        let cleared = self.disk.discard(&staged).and_then(|()| self.disk.sync_dir(self.folder()));
-        match found {
-            Some(found) if found == *after && cleared.is_ok() => TargetState::Applied,
+        self.disk.discard(&staged)?;
+        self.disk.sync_dir(self.folder())?;
+        Ok(match found {
+            Some(found) if found == *after => TargetState::Applied,
             Some(found) if found == *before => TargetState::NotApplied,
             _ => TargetState::Foreign,
-        }
+        })
     }
 }
 

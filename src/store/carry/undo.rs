@@ -88,7 +88,7 @@ impl Store {
         let committed = operation.commit(stage, vec![Change::Store(entry)])?;
         let Some(Ok(committed)) = committed.into_iter().next() else { return Ok(()) };
         let ends = Ends { file, plan: &planned.record };
-        let (state, why) = target.apply(&planned.change, &ends);
+        let (state, why) = target.apply(&planned.change, &ends)?;
         let stage = operation.stage()?;
         operation.commit(stage, vec![outcome(operation, committed.entry, state)])?;
         report.push((
