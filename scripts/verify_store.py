@@ -4,21 +4,22 @@
 Usage: verify_store.py STORE     prints "CODE place: what", then what was not checked. Exit 0 sound, 3 not.
 It goes by SHA-256: BLAKE3 and Ed25519 are not in the standard library, so checks in segments and signatures are named
 as not checked. zstd records are read through libzstd where the machine has it. Out of scope: unsettled batches, what
-a migration may change (E152), doctrine and chains of runs (E140 to E143), limits, warnings.
+a migration may change (E152), doctrine and chains of runs (E140 to E143), packs (E180, E181), limits, warnings.
 """
 import base64, contextlib, ctypes, ctypes.util, hashlib, json, os, pathlib, re, stat, struct, sys, tomllib
 
 COMMON = {"v", "kind", "time", "actor", "operation", "batch"}
 OF_RUN = COMMON | {"job_id", "run_id", "run_seq", "after", "files"}
-WANTED = {kind: OF_RUN for kind in ("recorded", "adopted", "migrated", "rolled-back", "restored")} | {"noted": COMMON}
+SAME = {"restored", "held", "released", "refused", "redacted", "reviewed"}
+RUN = {"recorded", "adopted", "migrated", "rolled-back"} | SAME
+ELSE = {"noted", "verified", "pack-installed", "key-added", "key-retired", "run-map", "intent", "outcome"}
+WANTED = dict.fromkeys(RUN, OF_RUN) | dict.fromkeys(ELSE, COMMON)
 WANTED |= {"migrated": OF_RUN | {"from", "to", "path", "pack"}, "recorded": OF_RUN | {"outcome"}}
-OPTIONAL = {"run_prev", "before", "reason", "attempt_of", "exceptions", "detail"}
-NAMED = {"actor", "before", "after", "files", "reason", "exceptions", "detail"}
+OPTIONAL = set("run_prev before reason attempt_of exceptions detail outcome pack key trusted_to target of map".split())
+NAMED, OUTSIDE = set("actor before after files reason exceptions detail key target".split()), {"before", "after"}
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 found, unchecked, store = [], set(), sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__)
-
-def find(*finding):
-    found.append(finding)
+find = lambda *finding: found.append(finding)
 
 @contextlib.contextmanager
 def or_find(code, place):
@@ -33,8 +34,7 @@ def sha(data):
 def read(path):
     if not stat.S_ISREG(os.lstat(os.path.join(store, path)).st_mode):
         raise OSError("not a regular file")
-    with open(os.path.join(store, path), "rb") as file:
-        return file.read()
+    return pathlib.Path(store, path).read_bytes()
 
 def members(pairs):
     if len(dict(pairs)) != len(pairs):
@@ -78,8 +78,8 @@ def segment(place, number, store_id, committed, blobs):
         if magic != b"SRR\1" or codec > 1 or zero != b"\0\0\0" or at + 120 + stored > len(data):
             break
         body = unzstd(data[at + 104 : at + 104 + stored], raw) if codec else data[at + 104 : at + 104 + stored]
-        good = body is None or (len(body) == raw and hashlib.sha256(body).digest() == digest)
-        blobs.update({"sha256:" + digest.hex(): body} if good else {})
+        good = body is None or (len(body), sha(body)) == (raw, "sha256:" + digest.hex())
+        blobs |= {"sha256:" + digest.hex(): body} if good else {}
         good or find("E161", f"{place} at {at}", "a blob is not its digest")
         at += 120 + stored
     if at < committed:
@@ -152,7 +152,8 @@ def parse(text, place):
         wanted, names = WANTED[entry["kind"]], set(entry)
         digests = all(re.fullmatch("sha256:[0-9a-f]{64}", entry[name]) for name in names & (NAMED | {"run_prev"}))
         ids = all(ID.fullmatch(entry[name]) for name in names & {"job_id", "run_id"})
-        if not (wanted <= names <= wanted | OPTIONAL and digests and ids and len(text) < 16384):
+        optional = OPTIONAL | ({"after", "files"} if entry["kind"] in ELSE else set())
+        if not (wanted <= names <= wanted | optional and digests and ids and len(text) < 16384):
             raise ValueError("a member is not as its kind has it")
         return entry
     return {"kind": "noted"}
@@ -160,13 +161,14 @@ def parse(text, place):
 def replay(leaves, entries):
     runs = {}
     for n, (leaf, entry) in enumerate(zip(leaves, entries)):
-        if entry["kind"] == "noted":
+        if entry["kind"] not in RUN:
             continue
         chain = runs.setdefault((entry["job_id"], entry["run_id"]), [])
         last = chain[-1] if chain else {"leaf": None, "after": None, "files": entry["files"]}
         claim = [entry.get(name) for name in ("run_seq", "run_prev", "before", "files")]
         fits = claim == [len(chain) + 1, last["leaf"], last["after"], last["files"]]
         fits &= bool(chain) != (entry["kind"] in ("recorded", "adopted"))
+        fits &= entry["kind"] not in SAME or entry.get("before") == entry["after"]
         fits or find("E171", f"log entry {n}", "it does not follow on the run's last one")
         chain.append(entry | {"leaf": "sha256:" + leaf.hex()})
     return runs
@@ -275,7 +277,7 @@ def verify():
     blobs = segments(store_id, {mark["number"]: mark["len"] for mark in head["segments"]})
     entries, known = [parse(text, f"log entry {n}") for n, text in enumerate(texts)], set()
     for n, entry in enumerate(entries):
-        for name in sorted(NAMED & set(entry)):
+        for name in sorted(NAMED & set(entry) - (OUTSIDE if entry["kind"] in ("intent", "outcome") else set())):
             entry[name] in blobs or find("E160", f"log entry {n}", f"{name} {entry[name]} resolves to nothing")
         if listed := blobs.get(entry.get("exceptions")):
             place = "artifacts/{job_id}/{run_id}/".format(**entry)
@@ -286,14 +288,11 @@ def verify():
         check_run(key, runs[key], blobs)
     return known
 
-def main():
-    known = set()
-    with or_find("damaged", store):
-        known |= verify()
-    new = [item for item in found if item[:2] not in known and item[0] != "warning"]
-    for item in found:
-        print("{} {!a}: {}".format(*item[:2], ascii(str(item[2]))), "" if item in new else "(known)")
-    print(*(f"not checked: {what}" for what in sorted(unchecked)), sep="\n")
-    sys.exit(3 if new else 0)
-
-main()
+known = set()
+with or_find("damaged", store):
+    known = verify()
+new = [item for item in found if item[:2] not in known and item[0] != "warning"]
+for item in found:
+    print("{} {!a}: {}".format(*item[:2], ascii(str(item[2]))), "" if item in new else "(known)")
+print(*(f"not checked: {what}" for what in sorted(unchecked)), sep="\n")
+sys.exit(3 if new else 0)

@@ -49,10 +49,10 @@ pub(super) struct Globals {
     /// Why, for the log
     #[arg(long, global = true, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// The key that signs the log's checkpoint after a change [env: STRONGROOM_KEY] [default: the
-    /// one for this store in the user's configuration, if any]
+    /// A key that signs the log's checkpoint after a change; repeat it for more [env: STRONGROOM_KEY]
+    /// [default: those for this store in the user's configuration, if any]
     #[arg(long, global = true, value_name = "FILE")]
-    pub signing_key: Option<PathBuf>,
+    pub signing_key: Vec<PathBuf>,
     /// How long to wait for a store that another process is writing to
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
     pub lock_timeout: u64,
@@ -172,6 +172,7 @@ impl Command {
             Self::Verify(args) => args.records(),
             Self::Restore(_) | Self::Review(_) => true,
             Self::Pack(args) => args.writes(),
+            Self::Audit(args) => args.writes(),
             _ => false,
         };
         tells || self.waits_for_a_batch()

@@ -7,6 +7,7 @@ use super::args::Color;
 use super::output::Paint;
 use crate::base::escape::Escaped;
 use crate::base::id::{IdError, OperationIdError};
+use crate::plan::witness::Answer;
 use crate::store::{Conflict, ErrorKind, StoreError};
 
 /// The exit codes.
@@ -72,7 +73,8 @@ fn hint(error: &StoreError) -> Option<String> {
             "strongroom history RUN shows which operations changed a run".to_owned()
         }
         StoreError::NoPath { run, .. } => format!("strongroom verify {run} lists what is wrong with the run"),
-        StoreError::NotPublished { .. } => {
+        StoreError::NoWitness { .. } => "strongroom audit witness init makes one".to_owned(),
+        StoreError::NotPublished { .. } | StoreError::NoCheckpoint => {
             "strongroom audit checkpoint publishes one; it needs a signing key".to_owned()
         }
         StoreError::NoVersion(_) => "strongroom versions shows what there is and where it can go".to_owned(),
@@ -151,6 +153,36 @@ impl CliError {
     /// Something given that is not taken.
     pub fn refused(message: impl Into<String>, hint: Option<String>) -> Self {
         Self { kind: "refused", exit: exit::REFUSED, message: message.into(), hint }
+    }
+
+    /// A witness's answer other than a cosignature, each status of the protocol with its exit code.
+    pub fn witness(answer: &Answer) -> Self {
+        let (exit, why) = match answer {
+            Answer::Cosign(_) => (exit::FAILED, "cosigned".to_owned()),
+            Answer::BadRequest(why) => (exit::REFUSED, why.clone()),
+            Answer::NotSigned(why) => (exit::KEY, format!("none of the log's trusted keys signed: {why}")),
+            Answer::UnknownLog(origin) => (exit::NOT_FOUND, format!("it does not follow {origin}")),
+            Answer::OtherSize(size) => {
+                (exit::CONFLICT, format!("it cosigned {size} entries last, and the request begins elsewhere"))
+            }
+            Answer::SecondRoot(seen) => (
+                exit::CONFLICT,
+                format!("it cosigned another root, {}, for {} entries", seen.root, seen.size),
+            ),
+            Answer::NotConsistent(why) => {
+                (exit::FOUND, format!("the tree is not proved to begin with the one cosigned last: {why}"))
+            }
+        };
+        let hint = match answer {
+            Answer::OtherSize(size) => Some(format!("strongroom audit anchor request --old {size}")),
+            Answer::UnknownLog(_) => Some("strongroom audit witness add-log makes it follow one".to_owned()),
+            Answer::SecondRoot(_) | Answer::NotConsistent(_) => {
+                Some("keep the request: two such checkpoints prove that the log was rewritten".to_owned())
+            }
+            _ => None,
+        };
+        let message = format!("the witness refuses ({} {}): {why}", answer.status(), answer.word());
+        Self { kind: "witness", exit, message, hint }
     }
 
     /// A signal stopped the command between two batches.

@@ -10,7 +10,7 @@ use super::clock::SystemClock;
 use super::error::CliError;
 use super::output::Out;
 use super::progress::{Meter, Signals};
-use crate::store::{Context, ErrorKind, Signer, Store, StoreError, origin_file_name};
+use crate::store::{Context, ErrorKind, Signer, Store, StoreError, key_files_beside, origin_file_name};
 
 /// One run of the program.
 pub(super) struct Session {
@@ -22,8 +22,8 @@ pub(super) struct Session {
     signals: Signals,
     meter: Arc<Meter>,
     writes: bool,
-    // The store and the key that are to publish when the command has ended.
-    due: RefCell<Option<(Store, Signer)>>,
+    // The store whose checkpoint is to be published when the command has ended.
+    due: RefCell<Option<Store>>,
 }
 
 impl Session {
@@ -69,6 +69,17 @@ impl Session {
 
     /// Opens the store: the one named, else the nearest from here upwards.
     pub fn store(&self) -> Result<Store, CliError> {
+        let store = self.store_before_keys()?;
+        if self.writes {
+            // A store that must not be signed is not written to either.
+            self.signers(&store)?;
+            self.publish_at_end(&store);
+        }
+        Ok(store)
+    }
+
+    /// Opens the store without looking for its keys.
+    pub fn store_before_keys(&self) -> Result<Store, CliError> {
         let dir = match self.named_store() {
             Some(dir) => dir,
             None => {
@@ -76,15 +87,12 @@ impl Session {
                 Store::find(&here).ok_or(StoreError::NoStore { dir: here })?
             }
         };
-        let store = Store::open(&dir, self.context())?;
-        if self.writes
-            && let Some(signer) = self.signer(&store)?
-        {
-            // A store that must not be signed is not written to either.
-            store.check_signer(&signer)?;
-            *self.due.borrow_mut() = Some((store.clone(), signer));
-        }
-        Ok(store)
+        Ok(Store::open(&dir, self.context())?)
+    }
+
+    /// Has the checkpoint published when the command has ended, by the keys that sign then.
+    pub fn publish_at_end(&self, store: &Store) {
+        *self.due.borrow_mut() = Some(store.clone());
     }
 
     /// The store, where one is named or here: for what can do without.
@@ -97,36 +105,62 @@ impl Session {
 
     /// Publishes the checkpoint that is due after a change.
     pub fn publish(&self) -> Result<(), CliError> {
-        if let Some((store, signer)) = self.due.take() {
-            store.publish(&signer)?;
+        if let Some(store) = self.due.take() {
+            let signers = self.signers(&store)?;
+            if !signers.is_empty() {
+                store.publish(&signers)?;
+            }
         }
         Ok(())
     }
 
-    /// The key file that was named.
-    fn named_key(&self) -> Option<PathBuf> {
-        let set = || std::env::var_os("STRONGROOM_KEY").filter(|file| !file.is_empty()).map(PathBuf::from);
-        self.globals.signing_key.clone().or_else(set)
+    /// The key files that were named.
+    fn named_keys(&self) -> Vec<PathBuf> {
+        if !self.globals.signing_key.is_empty() {
+            return self.globals.signing_key.clone();
+        }
+        let set = std::env::var_os("STRONGROOM_KEY").unwrap_or_default();
+        std::env::split_paths(&set).filter(|path| !path.as_os_str().is_empty()).collect()
     }
 
-    /// Where the signing key of a log is: as named, else in the user's configuration.
+    /// Where the first signing key of a log is: as named, else in the user's configuration.
     pub fn key_path(&self, origin: &str) -> Result<PathBuf, CliError> {
         let own = || Some(user_folder("XDG_CONFIG_HOME", ".config")?.join("keys"));
         let file = |dir: PathBuf| dir.join(format!("{}.key", origin_file_name(origin)));
         let homeless = || CliError::usage("there is no home folder; name the file with --signing-key", None);
-        self.named_key().or_else(|| own().map(file)).ok_or_else(homeless)
+        self.named_keys().into_iter().next().or_else(|| own().map(file)).ok_or_else(homeless)
     }
 
-    /// The key that signs this store's log, where there is one.
-    pub fn signer(&self, store: &Store) -> Result<Option<Signer>, CliError> {
-        let named = self.named_key().is_some();
-        let Ok(path) = self.key_path(&store.config().origin) else { return Ok(None) };
-        if !named && std::fs::symlink_metadata(&path).is_err() {
-            return Ok(None);
+    /// The keys at hand that sign this store's log: those named, else those in the user's configuration.
+    /// Keys of the latter that are retired, or that the log never took in, are left out, but their memory
+    /// of what they signed is heeded like that of the others.
+    pub fn signers(&self, store: &Store) -> Result<Vec<Signer>, CliError> {
+        let named = self.named_keys();
+        let files = if named.is_empty() {
+            let Ok(first) = self.key_path(&store.config().origin) else { return Ok(Vec::new()) };
+            key_files_beside(&first)
+        } else {
+            named.clone()
+        };
+        if files.is_empty() {
+            return Ok(Vec::new());
         }
         let homeless = || CliError::key("there is no home folder to remember what the key signed", None);
-        let memory = user_folder("XDG_STATE_HOME", ".local/state").ok_or_else(homeless)?;
-        Ok(Some(Signer::read(&path, memory.join("signed"))?))
+        let memory = user_folder("XDG_STATE_HOME", ".local/state").ok_or_else(homeless)?.join("signed");
+        let mut signers = Vec::new();
+        for file in &files {
+            let signer = Signer::read(file, memory.clone())?;
+            store.check_signer(&signer)?;
+            signers.push(signer);
+        }
+        let ring = store.keyring()?;
+        if named.is_empty() {
+            let current = |signer: &Signer| ring.current().any(|known| known.key == *signer.verifying_key());
+            signers.retain(current);
+        } else {
+            signers.iter().try_for_each(|signer| store.may_sign(&ring, signer))?;
+        }
+        Ok(signers)
     }
 
     /// Takes the progress bar away, so that text can follow.

@@ -108,6 +108,14 @@ codes! {
     PackChanged = "E180", "a file of an installed pack is missing or not as installed",
         "strongroom pack install puts it back; migrations read the pack from the objects";
     PackStray = "E181", "something under packs/ that no installed pack has", "move it out of the store";
+    KeyUnknown = "E182", "a file in audit/keys that is no key of the log",
+        "nothing trusts it for lying there; find out who put it there, then remove it";
+    KeyUnvouched = "E183", "a key entry that no key of the log vouches for",
+        "somebody slipped it in, or took a key; trust no checkpoint that rests on it";
+    KeyRetired = "E184", "a retired key signed a tree larger than it is trusted for",
+        "whoever has that key signs with it still; trust no checkpoint that rests on it";
+    AnchorMismatch = "E188", "a kept anchor is not of this log's tree, or not what it says it is",
+        "the log was cut, rewritten or put back from an older copy, or the anchor was changed; keep it, it may be the proof";
     Unsettled = "W201", "a batch is committed and not yet settled",
         "any writing command finishes it";
     ShapeUnfit = "W202", "the manifest does not fit the shape that its version names",

@@ -11,10 +11,12 @@ pub mod entry;
 pub mod file_list;
 pub mod finding;
 pub mod head;
+pub mod key_statement;
 pub mod manifest;
 pub mod paths;
 pub mod proof;
 pub mod verification;
+pub mod witness;
 
 use crate::base::canonical;
 

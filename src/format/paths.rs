@@ -19,6 +19,10 @@ pub const HEAD: &str = "audit/head";
 pub const CHECKPOINT: &str = "audit/checkpoint";
 /// Public keys of the log, which prove nothing by lying here.
 pub const KEYS: &str = "audit/keys";
+/// What others said of the log, by size.
+pub const ANCHORS: &str = "audit/anchors";
+/// Held while the log's keys are being changed, so that each change is decided on the one before.
+pub const KEYS_LOCK: &str = "tmp/keys.lock";
 /// Batches committed and not yet settled.
 pub const WAL: &str = "audit/wal";
 /// Entry bundles (C2SP tlog-tiles).
@@ -46,6 +50,11 @@ pub fn job_dir(job: &JobId) -> String {
 /// The folder of a run.
 pub fn run_dir(key: &RunKey) -> String {
     format!("{ARTIFACTS}/{}/{}", key.job, key.run)
+}
+
+/// A kept checkpoint of that size, with the cosignatures that came for it.
+pub fn anchor(size: u64) -> String {
+    format!("{ANCHORS}/{size}/checkpoint")
 }
 
 /// The manifest of a run.

@@ -200,6 +200,14 @@ impl Index {
         self.numbers(sql, [run.job.as_str(), run.run.as_str()])
     }
 
+    /// The log indexes of the entries about the log's keys, in order.
+    pub fn entries_of_keys(&self) -> Result<Vec<u64>, IndexError> {
+        // Entries of no run are few, and the lookup by run finds them.
+        let sql = "SELECT entry FROM entries WHERE job_id IS NULL AND run_id IS NULL \
+                   AND kind IN (?1, ?2) ORDER BY entry";
+        self.numbers(sql, ["key-added", "key-retired"])
+    }
+
     /// The runs that an operation changed, in order.
     pub fn runs_of_operation(&self, operation: &str) -> Result<Vec<RunKey>, IndexError> {
         let sql = "SELECT DISTINCT job_id, run_id FROM entries WHERE operation = ?1 AND run_id IS NOT NULL \

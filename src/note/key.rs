@@ -12,7 +12,8 @@ use sha2::Digest as _;
 
 /// The signature type identifier byte of plain Ed25519 signatures.
 const ED25519: u8 = 0x01;
-const PRIVATE: &str = "PRIVATE+KEY+";
+/// What the text of a secret key begins with.
+pub(super) const PRIVATE: &str = "PRIVATE+KEY+";
 
 /// Why a text is not a key. No variant carries the text: it may be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,9 +24,14 @@ pub enum KeyError {
     /// The text is not three parts joined by plus signs, or a part is not in its one form.
     #[error("the text is not a key of the form name+id+base64")]
     Form,
-    /// The key is of a type other than Ed25519.
-    #[error("key type {0} is not Ed25519 (1)")]
-    Type(u8),
+    /// The key is of another type.
+    #[error("key type {found} is not {wanted} (1: Ed25519, 4: Ed25519 cosignatures of a witness)")]
+    Type {
+        /// The type of the key.
+        found: u8,
+        /// The type that belongs here.
+        wanted: u8,
+    },
     /// The id is not the one that the name and the public key have.
     #[error("the key's id does not belong to its name and public key")]
     Id,
@@ -67,10 +73,10 @@ pub struct KeyId(pub [u8; 4]);
 
 impl KeyId {
     /// `SHA-256(name || 0x0A || type || public key)[:4]`
-    fn of(name: &KeyName, public: &[u8; 32]) -> Self {
+    pub(super) fn of(name: &KeyName, kind: u8, public: &[u8; 32]) -> Self {
         let mut hasher = sha2::Sha256::new();
         hasher.update(name.as_str());
-        hasher.update([b'\n', ED25519]);
+        hasher.update([b'\n', kind]);
         hasher.update(public);
         let hash: [u8; 32] = hasher.finalize().into();
         Self([hash[0], hash[1], hash[2], hash[3]])
@@ -83,6 +89,17 @@ impl fmt::Display for KeyId {
     }
 }
 
+impl FromStr for KeyId {
+    type Err = KeyError;
+
+    /// Takes the 8 hex digits that an id prints as.
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let number = u32::from_str_radix(text, 16).map_err(|_| KeyError::Form)?;
+        let id = Self(number.to_be_bytes());
+        if id.to_string() == text { Ok(id) } else { Err(KeyError::Form) }
+    }
+}
+
 impl fmt::Debug for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -90,7 +107,7 @@ impl fmt::Debug for KeyId {
 }
 
 /// Splits `name+id+base64` and undoes the base64: the name, the id's text and the 32 bytes.
-fn parts(text: &str) -> Result<(KeyName, &str, [u8; 32]), KeyError> {
+pub(super) fn parts(text: &str, wanted: u8) -> Result<(KeyName, &str, [u8; 32]), KeyError> {
     // The base64 part may hold plus signs, the name and the id may not.
     let mut parts = text.splitn(3, '+');
     let (Some(name), Some(id), Some(bytes)) = (parts.next(), parts.next(), parts.next()) else {
@@ -98,16 +115,30 @@ fn parts(text: &str) -> Result<(KeyName, &str, [u8; 32]), KeyError> {
     };
     let bytes = STANDARD.decode(bytes).map_err(|_| KeyError::Form)?;
     let (kind, key) = bytes.split_first().ok_or(KeyError::Form)?;
-    if *kind != ED25519 {
-        return Err(KeyError::Type(*kind));
+    if *kind != wanted {
+        return Err(KeyError::Type { found: *kind, wanted });
     }
     Ok((name.parse()?, id, key.try_into().map_err(|_| KeyError::Form)?))
 }
 
-fn text(name: &KeyName, id: KeyId, key: &[u8; 32]) -> String {
-    let mut bytes = [ED25519; 33];
+/// The text of a key's public or secret half.
+pub(super) fn text(name: &KeyName, id: KeyId, kind: u8, key: &[u8; 32]) -> String {
+    let mut bytes = [kind; 33];
     bytes[1..].copy_from_slice(key);
     format!("{name}+{id}+{}", STANDARD.encode(bytes))
+}
+
+/// The point that 32 bytes stand for, unless it would verify what nobody signed.
+pub(super) fn point(public: &[u8; 32]) -> Result<ed25519_dalek::VerifyingKey, KeyError> {
+    let key = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| KeyError::Weak)?;
+    if key.is_weak() { Err(KeyError::Weak) } else { Ok(key) }
+}
+
+/// Whether a key made the signature of the message. Strict: nobody can turn a signature into another
+/// valid one, and a key or nonce of small order makes none.
+pub(super) fn verify(key: &ed25519_dalek::VerifyingKey, message: &[u8], signature: &[u8]) -> bool {
+    ed25519_dalek::Signature::from_slice(signature)
+        .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok())
 }
 
 /// A public key and its name. Its text is what people pin.
@@ -121,11 +152,8 @@ pub struct VerifyingKey {
 impl VerifyingKey {
     /// A key from its name and 32 bytes.
     pub fn new(name: KeyName, public: &[u8; 32]) -> Result<Self, KeyError> {
-        let key = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| KeyError::Weak)?;
-        if key.is_weak() {
-            return Err(KeyError::Weak);
-        }
-        Ok(Self { id: KeyId::of(&name, public), name, key })
+        let key = point(public)?;
+        Ok(Self { id: KeyId::of(&name, ED25519, public), name, key })
     }
 
     /// The key's name.
@@ -138,17 +166,20 @@ impl VerifyingKey {
         self.id
     }
 
-    /// Whether this key made the signature of the message. Strict: nobody can turn a signature into
-    /// another valid one, and a key or nonce of small order makes none.
+    /// The 32 bytes of the key.
+    pub fn bytes(&self) -> &[u8; 32] {
+        self.key.as_bytes()
+    }
+
+    /// Whether this key made the signature of the message, strictly.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        ed25519_dalek::Signature::from_slice(signature)
-            .is_ok_and(|signature| self.key.verify_strict(message, &signature).is_ok())
+        verify(&self.key, message, signature)
     }
 }
 
 impl fmt::Display for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text(&self.name, self.id, self.key.as_bytes()))
+        f.write_str(&text(&self.name, self.id, ED25519, self.key.as_bytes()))
     }
 }
 
@@ -156,7 +187,7 @@ impl FromStr for VerifyingKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let (name, id, public) = parts(text)?;
+        let (name, id, public) = parts(text, ED25519)?;
         let key = Self::new(name, &public)?;
         if id == key.id.to_string() { Ok(key) } else { Err(KeyError::Id) }
     }
@@ -174,7 +205,7 @@ impl SigningKey {
     pub fn from_seed(name: KeyName, seed: &[u8; 32]) -> Self {
         let key = ed25519_dalek::SigningKey::from_bytes(seed);
         let public = key.verifying_key();
-        let id = KeyId::of(&name, public.as_bytes());
+        let id = KeyId::of(&name, ED25519, public.as_bytes());
         Self { public: VerifyingKey { name, id, key: public }, key }
     }
 
@@ -190,7 +221,7 @@ impl SigningKey {
 
     /// The text of the key, which is a secret.
     pub fn secret_text(&self) -> String {
-        format!("{PRIVATE}{}", text(&self.public.name, self.public.id, self.key.as_bytes()))
+        format!("{PRIVATE}{}", text(&self.public.name, self.public.id, ED25519, self.key.as_bytes()))
     }
 }
 
@@ -204,7 +235,7 @@ impl FromStr for SigningKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let (name, id, seed) = parts(text.strip_prefix(PRIVATE).ok_or(KeyError::Form)?)?;
+        let (name, id, seed) = parts(text.strip_prefix(PRIVATE).ok_or(KeyError::Form)?, ED25519)?;
         let key = Self::from_seed(name, &seed);
         if id == key.public.id.to_string() { Ok(key) } else { Err(KeyError::Id) }
     }
@@ -236,7 +267,7 @@ mod tests {
         assert_eq!(parse(&PUBLIC.replace("Peter", "Pe ter")), KeyError::Name);
         assert_eq!(parse(&PUBLIC.replace("Peter", "Paul")), KeyError::Id);
         assert_eq!(parse(&PUBLIC.replace("c74f", "C74F")), KeyError::Id);
-        assert_eq!(parse(&PUBLIC.replace("+AR", "+BR")), KeyError::Type(5));
+        assert_eq!(parse(&PUBLIC.replace("+AR", "+BR")), KeyError::Type { found: 5, wanted: 1 });
         let identity = format!("a+00000000+{}", STANDARD.encode([&[1u8, 1][..], &[0; 31]].concat()));
         assert_eq!(parse(&identity), KeyError::Weak);
         assert_eq!(PUBLIC.parse::<SigningKey>().unwrap_err(), KeyError::Form);

@@ -7,9 +7,11 @@
 //! What a text is trusted for comes from the keys that the caller brings: nothing here finds a key.
 
 mod checkpoint;
+mod cosign;
 mod key;
 mod signed;
 
 pub use checkpoint::{CheckpointBody, CheckpointError};
+pub use cosign::{Cosigner, WitnessKey};
 pub use key::{KeyError, KeyId, KeyName, SigningKey, VerifyingKey};
 pub use signed::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError, NoteSignature, SignedNote};

@@ -54,6 +54,14 @@ pub struct NoteSignature {
     pub bytes: Vec<u8>,
 }
 
+impl fmt::Display for NoteSignature {
+    /// The signature's line, without its newline.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = [&self.id.0, self.bytes.as_slice()].concat();
+        write!(f, "\u{2014} {} {}", self.name, STANDARD.encode(bytes))
+    }
+}
+
 /// A note as it was read or made; its text is not to be used before [`verify`](Self::verify).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedNote {
@@ -82,6 +90,27 @@ impl SignedNote {
             note.signatures.push(NoteSignature { name: public.name().clone(), id: public.id(), bytes });
         }
         Ok(note)
+    }
+
+    /// Adds a signature, unless one of that key is there.
+    pub fn add(&mut self, signature: NoteSignature) {
+        let same = |mine: &NoteSignature| mine.name == signature.name && mine.id == signature.id;
+        if self.signatures.len() < MAX_SIGNATURES && !self.signatures.iter().any(same) {
+            self.signatures.push(signature);
+        }
+    }
+
+    /// Removes the signatures of one key.
+    pub fn drop_signatures_of(&mut self, name: &KeyName, id: KeyId) {
+        self.signatures.retain(|signature| signature.name != *name || signature.id != id);
+    }
+
+    /// Takes over the signatures that another note has on the same text and this one has not, as they are.
+    pub fn take_over(&mut self, other: &Self) {
+        if self.text != other.text {
+            return;
+        }
+        other.signatures.iter().for_each(|signature| self.add(signature.clone()));
     }
 
     /// Parses a note. What it prints is what was parsed, byte for byte.
@@ -156,11 +185,7 @@ fn parse_signature(line: &str) -> Option<NoteSignature> {
 impl fmt::Display for SignedNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.text)?;
-        for signature in &self.signatures {
-            let bytes = [&signature.id.0, signature.bytes.as_slice()].concat();
-            writeln!(f, "\u{2014} {} {}", signature.name, STANDARD.encode(bytes))?;
-        }
-        Ok(())
+        self.signatures.iter().try_for_each(|signature| writeln!(f, "{signature}"))
     }
 }
 

@@ -3,7 +3,9 @@
 
 pub mod adopt;
 pub mod apply;
+pub mod keys;
 pub mod record;
 pub mod replay;
 pub mod rollback;
 pub mod verify;
+pub mod witness;

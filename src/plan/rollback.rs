@@ -54,8 +54,10 @@ pub fn of_operation(chain: &[Entry], operation: &OperationId) -> Decision {
         return Decision::BroughtIn;
     }
     match (changes().next_back(), first.before) {
+        // As it was before the operation, whoever put it back: a rollback that was stopped half-way
+        // comes to the same end when it is run again.
+        (Some(last), before) if last.after == before => Decision::Already,
         (Some(last), Some(after)) if last.operation == *operation => match last.after {
-            Some(before) if before == after => Decision::Already,
             Some(before) => Decision::To { before, after },
             None => Decision::NotTouched,
         },
@@ -131,5 +133,9 @@ mod tests {
         assert_eq!(of_operation(&chain(), &op(2)), Decision::ChangedSince { by: op(3) });
         assert_eq!(of_operation(&chain(), &op(1)), Decision::BroughtIn);
         assert_eq!(of_operation(&chain(), &op(9)), Decision::NotTouched);
+        let mut undone = chain();
+        undone.push(entry(EntryKind::RolledBack, 4, Some(b"2"), b"1"));
+        assert_eq!(of_operation(&undone, &op(3)), Decision::Already);
+        assert_eq!(of_operation(&undone, &op(2)), Decision::ChangedSince { by: op(4) });
     }
 }

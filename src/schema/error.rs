@@ -150,13 +150,13 @@ pub enum PackErrorKind {
     #[error("{path:?} has two formulas in {version:?}: {one:?} and {other:?}")]
     Formulas {
         /// The member.
-        path: String,
+        path: Box<str>,
         /// The version or shape.
-        version: String,
+        version: Box<str>,
         /// One formula.
-        one: String,
+        one: Box<str>,
         /// The other.
-        other: String,
+        other: Box<str>,
     },
     /// A shape is called an end, and is not one.
     #[error("{name:?} is no end: migrations lead from it to the head {head:?}")]

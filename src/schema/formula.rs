@@ -54,9 +54,9 @@ impl Pack {
     /// Refuses formulas that contradict each other.
     pub(super) fn check_formulas(&self, root: &Table<'_, '_>) -> Result<(), PackError> {
         let clash = |at: usize, path: &PointerPattern, name: &str, one: &str, other: &str| {
-            let (one, other) = (one.to_owned(), other.to_owned());
+            let path = path.to_string().into();
             let kind =
-                PackErrorKind::Formulas { path: path.to_string(), version: name.to_owned(), one, other };
+                PackErrorKind::Formulas { path, version: name.into(), one: one.into(), other: other.into() };
             Err(root.source.error(at, kind))
         };
         for (i, derived) in self.derived.iter().enumerate() {

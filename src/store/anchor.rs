@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use super::anchors::Kept;
 use super::publish::Checkpoint;
 use super::{Store, StoreError, VerifyOptions, VerifyReport};
 use crate::base::digest::Sha256;
 use crate::format::finding::{Code, Finding};
 use crate::format::paths;
-use crate::note::{NoteError, VerifyingKey};
+use crate::note::{CheckpointBody, NoteError, VerifyingKey};
+use crate::plan::keys::{Keyring, LogKey, Trusted};
 
 /// A stretch of the log and what vouches for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,20 +46,37 @@ impl Store {
         }
     }
 
+    /// Every checkpoint that was kept is still of this log's tree.
+    pub(super) fn check_kept(&self, kept: &[Kept], roots: &Roots, report: &mut VerifyReport) {
+        for (place, kept) in kept {
+            let finding = Finding::of_store(Code::AnchorMismatch, place);
+            match kept {
+                Err(why) => report.findings.push(finding.found(why)),
+                Ok(kept) if kept.body.origin != self.config.origin => {
+                    report.findings.push(finding.expected(&self.config.origin).found(&kept.body.origin));
+                }
+                Ok(kept) => {
+                    let finding = mismatch(Code::AnchorMismatch, place, &kept.body, roots, report.entries);
+                    report.findings.extend(finding);
+                }
+            }
+        }
+    }
+
     /// Checks both checkpoints against the roots, and says which part of the log each vouches for.
     pub(super) fn check_anchors(
         &self,
         options: &VerifyOptions,
         checkpoint: Option<&Checkpoint>,
         roots: &Roots,
+        ring: &Keyring,
         report: &mut VerifyReport,
     ) -> Result<(), StoreError> {
-        let own = self.own_keys()?;
         let mut covered = 0;
         let since = options.since.as_ref().map(|since| (since, "the checkpoint given", Code::SinceMismatch));
         let ours = checkpoint.map(|ours| (ours, paths::CHECKPOINT, Code::CheckpointMismatch));
-        for (checkpoint, place, mismatch) in since.into_iter().chain(ours) {
-            let kept_elsewhere = mismatch == Code::SinceMismatch;
+        for (checkpoint, place, code) in since.into_iter().chain(ours) {
+            let kept_elsewhere = code == Code::SinceMismatch;
             let mut sound = true;
             if checkpoint.body.origin != self.config.origin {
                 let finding = Finding::of_store(Code::CheckpointBad, place);
@@ -65,9 +84,14 @@ impl Store {
                 report.findings.push(finding);
                 sound = false;
             }
-            let signer = match self.signer_of(checkpoint, &options.keys, &own) {
+            let signer = match self.signer_of(checkpoint, &options.keys, ring) {
                 Ok(signer) => signer,
-                Err(why) => {
+                Err(Unsigned::Retired(why)) => {
+                    report.findings.push(Finding::of_store(Code::KeyRetired, place).found(why));
+                    sound = false;
+                    String::new()
+                }
+                Err(Unsigned::Wrong(why)) => {
                     let expected =
                         if options.keys.is_empty() { "a signature" } else { "a pinned key's signature" };
                     let finding = Finding::of_store(Code::CheckpointBad, place);
@@ -76,16 +100,9 @@ impl Store {
                     String::new()
                 }
             };
-            let signed = Sha256::from_bytes(checkpoint.body.root);
             let size = checkpoint.body.size;
-            let found = if size == 0 { Some(Sha256::of(b"")) } else { roots.get(&size).copied().flatten() };
-            if found != Some(signed) {
-                let log = match found {
-                    Some(root) => format!("root {root}"),
-                    None => format!("a log of {} entries", report.entries),
-                };
-                let finding = Finding::of_store(mismatch, place);
-                report.findings.push(finding.expected(format!("root {signed} at {size} entries")).found(log));
+            if let Some(finding) = mismatch(code, place, &checkpoint.body, roots, report.entries) {
+                report.findings.push(finding);
                 sound = false;
             }
             let pinned = !options.keys.is_empty();
@@ -122,21 +139,106 @@ impl Store {
         &self,
         checkpoint: &Checkpoint,
         pinned: &[VerifyingKey],
-        own: &[VerifyingKey],
-    ) -> Result<String, String> {
-        let named = |keys: &[VerifyingKey]| -> Vec<VerifyingKey> {
-            keys.iter().filter(|key| key.name().as_str() == self.config.origin).cloned().collect()
+        ring: &Keyring,
+    ) -> Result<String, Unsigned> {
+        let size = checkpoint.body.size;
+        let trusted: Vec<Trusted> = if pinned.is_empty() {
+            let own = |known: &LogKey| Trusted { key: known.key.clone(), path: Vec::new() };
+            ring.keys.iter().map(own).collect()
+        } else {
+            ring.trusted_from(pinned)
         };
-        if pinned.is_empty() {
-            return match checkpoint.note.verify(&named(own)) {
-                Ok(_) => Ok("signature consistent, signer not established".to_owned()),
-                Err(NoteError::Unknown) => Ok("signer not known, signature not checked".to_owned()),
-                Err(error) => Err(error.to_string()),
-            };
+        let named = |trusted: &&Trusted| trusted.key.name().as_str() == self.config.origin;
+        let keys: Vec<VerifyingKey> =
+            trusted.iter().filter(named).map(|trusted| trusted.key.clone()).collect();
+        let signers = match checkpoint.note.verify(&keys) {
+            Err(NoteError::Unknown) if pinned.is_empty() => {
+                return Ok("signer not known, signature not checked".to_owned());
+            }
+            other => other.map_err(|error| Unsigned::Wrong(error.to_string()))?,
+        };
+        // Whether the key itself signs still is not the question: only what it signed by then counts.
+        let known = |key: &VerifyingKey| ring.keys.iter().find(|known| known.key == *key);
+        let (good, late): (Vec<_>, Vec<_>) =
+            signers.into_iter().partition(|key| known(key).is_none_or(|known| known.counts_at(size)));
+        let after = |key: &&VerifyingKey| {
+            let retired = known(key).and_then(|known| known.retired);
+            retired.is_some_and(|retired| size > retired.entry || good.is_empty())
+        };
+        if let Some((key, retired)) =
+            late.iter().copied().find(after).and_then(|key| Some((key, known(key)?.retired?)))
+        {
+            let trusted_to = retired.trusted_to;
+            let why = format!("{} is trusted up to {trusted_to} entries and signed {size}", name(key));
+            return Err(Unsigned::Retired(why));
         }
-        let keys = named(pinned);
-        let signers = checkpoint.note.verify(&keys).map_err(|error| error.to_string())?;
-        let names: Vec<String> = signers.iter().map(|key| format!("{}+{}", key.name(), key.id())).collect();
-        Ok(format!("signed by {}", names.join(", ")))
+        if pinned.is_empty() {
+            return Ok("signature consistent, signer not established".to_owned());
+        }
+        let shown = |key: &VerifyingKey| {
+            let path =
+                trusted.iter().find(|trusted| trusted.key == *key).map_or(&[][..], |found| &found.path);
+            let path: Vec<String> = path.iter().map(ToString::to_string).collect();
+            match path.is_empty() {
+                true => name(key),
+                false => format!("{} (by the word of {} in the log)", name(key), path.join(", then ")),
+            }
+        };
+        Ok(format!("signed by {}", good.into_iter().map(shown).collect::<Vec<_>>().join(", ")))
+    }
+}
+
+/// The finding that the log does not have a checkpoint's root at its size.
+fn mismatch(code: Code, place: &str, body: &CheckpointBody, roots: &Roots, entries: u64) -> Option<Finding> {
+    let (size, signed) = (body.size, Sha256::from_bytes(body.root));
+    let found = if size == 0 { Some(Sha256::of(b"")) } else { roots.get(&size).copied().flatten() };
+    if found == Some(signed) {
+        return None;
+    }
+    let log = match found {
+        Some(root) => format!("root {root}"),
+        None => format!("a log of {entries} entries"),
+    };
+    Some(Finding::of_store(code, place).expected(format!("root {signed} at {size} entries")).found(log))
+}
+
+/// Why a checkpoint does not count.
+enum Unsigned {
+    /// Nobody who is trusted signed it, or a signature is wrong.
+    Wrong(String),
+    /// A retired key signed it after its time.
+    Retired(String),
+}
+
+fn name(key: &VerifyingKey) -> String {
+    format!("{}+{}", key.name(), key.id())
+}
+
+/// The log's keys against the entries that brought them in, and the files that lie beside the log.
+pub(super) fn check_keys(
+    ring: &Keyring,
+    files: &[(String, Option<VerifyingKey>)],
+    log: &[Finding],
+    report: &mut VerifyReport,
+) {
+    for (entry, why) in &ring.problems {
+        let place = format!("log entry {entry}");
+        report.findings.push(Finding::of_store(Code::KeyUnvouched, place).found(why));
+    }
+    // What the unreadable part of the log brings in is not known, so nothing can be called unknown to it.
+    let unread = |finding: &Finding| matches!(finding.code, Code::BundleBad | Code::EntryBad);
+    if !ring.unread.is_empty() || log.iter().any(unread) {
+        return;
+    }
+    for (path, key) in files {
+        let known = key.as_ref().is_some_and(|key| ring.keys.iter().any(|known| known.key == *key));
+        if !known {
+            let found = key.as_ref().map_or("no key".to_owned(), name);
+            report.findings.push(
+                Finding::of_store(Code::KeyUnknown, path)
+                    .expected("a key that an entry brought in")
+                    .found(found),
+            );
+        }
     }
 }

@@ -143,6 +143,12 @@ impl Store {
         let displaced = self.disk.read(&staged, limits::JSON_BYTES as u64).map(|bytes| Sha256::of(&bytes));
         match displaced {
             Ok(displaced) if Some(displaced) == found => Ok(None),
+            // It could not be read just now, so nothing is known of it: all is put back as it was, and
+            // the batch stays to be finished by the next command.
+            Err(error) if !error.is_not_found() && !error.is_not_regular() && !error.is_too_large() => {
+                self.disk.exchange(&staged, &path)?;
+                Err(error.into())
+            }
             _ => {
                 self.disk.exchange(&staged, &path)?;
                 let found = self.manifest_digest(key)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 
 use super::{LogView, Store, StoreError};
-use crate::backend::FileLock;
+use crate::backend::{DiskError, FileLock};
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
 use crate::base::limits;
@@ -19,6 +19,24 @@ use crate::plan::replay;
 
 /// Manifests read ahead of the one thread that writes rows.
 const READ_AHEAD: usize = 1024;
+
+/// What becomes of a manifest that the kernel would not let us read.
+#[derive(Clone, Copy, PartialEq)]
+enum Unreadable {
+    /// The tables are not written: what failed once may go well the next time, and a row that is
+    /// wrong would stay.
+    Stops,
+    /// It is a row that says so: tables for one command, or asked for by name.
+    IsARow,
+}
+
+/// Why there is no manifest to index.
+enum NoManifest {
+    /// What lies there is a finding.
+    Found(Code, String),
+    /// The kernel refused, for reasons of its own.
+    Refused(DiskError),
+}
 
 impl Store {
     /// The index, up to date with the settled log. Built when it is missing or unusable; kept in
@@ -34,7 +52,7 @@ impl Store {
         match self.refresh_index() {
             Err(StoreError::Index(_) | StoreError::Disk(_) | StoreError::Lock(_)) => {
                 let index = Index::in_memory()?;
-                self.fill(&index, &self.settled()?)?;
+                self.fill(&index, &self.settled()?, Unreadable::IsARow)?;
                 Ok(index)
             }
             refreshed => refreshed,
@@ -51,7 +69,7 @@ impl Store {
                 return Ok(index);
             }
         }
-        self.build(&view)?;
+        self.build(&view, Unreadable::Stops)?;
         Ok(Index::open(&path)?)
     }
 
@@ -67,18 +85,18 @@ impl Store {
     /// Builds the index anew, whatever is there.
     pub(super) fn rebuild_index(&self) -> Result<Index, StoreError> {
         let _lock = self.lock_index()?;
-        self.build(&self.settled()?)?;
+        self.build(&self.settled()?, Unreadable::IsARow)?;
         Ok(Index::open_read_only(&self.disk.full_path(paths::INDEX))?)
     }
 
     /// Builds the index aside and renames it into place. Only the holder of the index lock.
-    fn build(&self, view: &LogView) -> Result<(), StoreError> {
+    fn build(&self, view: &LogView, unreadable: Unreadable) -> Result<(), StoreError> {
         const ASIDE: &str = "tmp/index.new";
         for leftover in [ASIDE, "tmp/index.new-journal"] {
             self.disk.discard(leftover)?;
         }
         let index = Index::create(&self.disk.full_path(ASIDE))?;
-        let filled = self.fill(&index, view);
+        let filled = self.fill(&index, view, unreadable);
         drop(index);
         if filled.is_err() {
             // On a full disk the half-built file would stand in the way of everything else.
@@ -91,7 +109,7 @@ impl Store {
         Ok(())
     }
 
-    fn fill(&self, index: &Index, view: &LogView) -> Result<(), StoreError> {
+    fn fill(&self, index: &Index, view: &LogView, unreadable: Unreadable) -> Result<(), StoreError> {
         index.begin_changes()?;
         self.index_entries(index, view, 0)?;
         index.finish_tables()?;
@@ -99,7 +117,7 @@ impl Store {
         let mut runs: BTreeSet<RunKey> = index.all_runs()?.into_iter().collect();
         let scan = self.scan()?;
         let unknown: Vec<RunKey> = scan.runs.into_iter().filter(|key| !runs.contains(key)).collect();
-        self.index_manifests(index, runs.iter().cloned().collect())?;
+        self.index_manifests(index, runs.iter().cloned().collect(), unreadable)?;
         for key in &unknown {
             let row = ManifestRow::Bad { code: Code::RunUnknown.as_str(), detail: Code::RunUnknown.title() };
             index.put_manifest(key, &row)?;
@@ -114,7 +132,7 @@ impl Store {
         index.begin_changes()?;
         let done = self
             .index_entries(index, view, from)
-            .and_then(|changed| self.index_manifests(index, changed.into_iter().collect()))
+            .and_then(|changed| self.index_manifests(index, changed.into_iter().collect(), Unreadable::Stops))
             .and_then(|()| Ok(index.commit_changes(&view.head)?));
         if done.is_err() {
             index.abandon_changes();
@@ -148,33 +166,47 @@ impl Store {
     }
 
     /// Rows of the disk part.
-    fn index_manifests(&self, index: &Index, runs: Vec<RunKey>) -> Result<(), StoreError> {
+    fn index_manifests(
+        &self,
+        index: &Index,
+        runs: Vec<RunKey>,
+        unreadable: Unreadable,
+    ) -> Result<(), StoreError> {
         for chunk in runs.chunks(READ_AHEAD) {
             let read: Vec<_> = chunk.par_iter().map(|key| (key, self.read_manifest(key))).collect();
-            for (key, read) in &read {
-                match read {
+            for (key, read) in read {
+                let (code, detail) = match read {
                     Ok((manifest, text, sha256)) => {
-                        index.put_manifest(key, &ManifestRow::Good { manifest, text, sha256: *sha256 })?;
+                        let (manifest, text) = (&manifest, &text);
+                        index.put_manifest(key, &ManifestRow::Good { manifest, text, sha256 })?;
+                        continue;
                     }
-                    Err((code, detail)) => {
-                        index.put_manifest(key, &ManifestRow::Bad { code: code.as_str(), detail })?;
+                    Err(NoManifest::Found(code, detail)) => (code, detail),
+                    Err(NoManifest::Refused(error)) if unreadable == Unreadable::Stops => {
+                        return Err(error.into());
                     }
-                }
+                    Err(NoManifest::Refused(error)) => (Code::ManifestUnreadable, error.to_string()),
+                };
+                index.put_manifest(key, &ManifestRow::Bad { code: code.as_str(), detail: &detail })?;
             }
         }
         Ok(())
     }
 
-    /// Reads a run's manifest as it lies: the manifest, its text and digest, or the finding that it is.
-    pub(super) fn read_manifest(&self, key: &RunKey) -> Result<(Manifest, String, Sha256), (Code, String)> {
+    /// Reads a run's manifest as it lies: the manifest, its text and digest.
+    fn read_manifest(&self, key: &RunKey) -> Result<(Manifest, String, Sha256), NoManifest> {
+        let found = |code: Code, why: String| Err(NoManifest::Found(code, why));
         let bytes = match self.disk.read_opt(&paths::manifest(key), limits::JSON_BYTES as u64) {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => return Err((Code::ManifestMissing, Code::ManifestMissing.title().to_owned())),
-            Err(error) if error.is_not_regular() => return Err((Code::NotRegular, error.to_string())),
-            Err(error) => return Err((Code::ManifestUnreadable, error.to_string())),
+            Ok(None) => return found(Code::ManifestMissing, Code::ManifestMissing.title().to_owned()),
+            Err(error) if error.is_not_regular() => return found(Code::NotRegular, error.to_string()),
+            Err(error) if error.is_not_folder() || error.is_too_large() => {
+                return found(Code::ManifestUnreadable, error.to_string());
+            }
+            Err(error) => return Err(NoManifest::Refused(error)),
         };
         let sha256 = Sha256::of(&bytes);
-        let unreadable = |why: String| (Code::ManifestUnreadable, why);
+        let unreadable = |why: String| NoManifest::Found(Code::ManifestUnreadable, why);
         let manifest = Manifest::parse(&bytes).map_err(|error| unreadable(error.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))?;
         Ok((manifest, text, sha256))

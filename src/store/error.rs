@@ -244,6 +244,20 @@ pub enum StoreError {
         /// How many entries the checkpoint covers; 0 without one.
         size: u64,
     },
+    /// There is no checkpoint.
+    #[error("no checkpoint was published yet")]
+    NoCheckpoint,
+    /// What was given as an anchor is none for this log.
+    #[error("the anchor is not taken: {0}")]
+    Anchor(String),
+    /// The folder holds no witness, or one that cannot be read.
+    #[error("{dir} is no witness: {why}")]
+    NoWitness {
+        /// The folder.
+        dir: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// A signing key cannot be used, or must not sign.
     #[error("the key {key} {trouble}")]
     Key {
@@ -289,6 +303,23 @@ pub enum KeyTrouble {
     /// It is for another log.
     #[error("is not for this store's log, {0}")]
     OtherLog(String),
+    /// No entry of the log brought it in.
+    #[error("is not one of this log's keys")]
+    NotInLog,
+    /// The log has keys already, so a further one needs the word of one of them.
+    #[error("would be slipped in beside the log's keys; one of them must bring it in")]
+    NotFirst,
+    /// It is not current any more, or never was.
+    #[error("is not a key that signs this log")]
+    NotCurrent,
+    /// No other key would be left.
+    #[error("is the only key that signs this log; bring in another one first")]
+    Last,
+    /// What would retire it rests on it.
+    #[error(
+        "brought in the keys that would retire it, after {0} entries: trust it further, or pin another key"
+    )]
+    CutsItself(u64),
     /// The memory of what it signed cannot be read.
     #[error("memory cannot be read: it is not a size and a root")]
     Memory,
@@ -384,7 +415,7 @@ impl StoreError {
             Self::AlreadyAStore { .. } | Self::NotEmpty { .. } | Self::Filesystem { .. } => {
                 ErrorKind::Refused
             }
-            Self::Input { .. } | Self::Pack(_) => ErrorKind::Refused,
+            Self::Input { .. } | Self::Pack(_) | Self::Anchor(_) => ErrorKind::Refused,
             Self::NoRun { .. }
             | Self::AmbiguousRun { .. }
             | Self::NoJob { .. }
@@ -394,6 +425,8 @@ impl StoreError {
             | Self::NoPath { .. }
             | Self::NoVersion(_)
             | Self::NotPublished { .. }
+            | Self::NoCheckpoint
+            | Self::NoWitness { .. }
             | Self::NoPack(_) => ErrorKind::NotFound,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::NotUndoable { .. } | Self::Index(IndexError::Query(_)) => ErrorKind::Usage,

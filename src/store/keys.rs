@@ -4,14 +4,16 @@
 //! Where either lies is said by the caller. No message and no `Debug` text holds a key's bytes.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::{KeyTrouble, Store, StoreError};
-use crate::backend::{Disk, DiskError, FileLock, Kind};
+use crate::backend::{Disk, FileLock, Kind, is_temp_name};
+use crate::base::clock::Clock;
 use crate::base::digest::Sha256;
 use crate::format::paths;
 use crate::merkle::Hash;
-use crate::note::{SigningKey, VerifyingKey};
+use crate::note::{KeyError, SigningKey, VerifyingKey};
 
 /// Largest key file read.
 const KEY_BYTES: u64 = 4096;
@@ -36,8 +38,57 @@ pub fn origin_file_name(origin: &str) -> String {
     format!("{}-{}", short.trim_start_matches('.'), &Sha256::of(origin.as_bytes()).hex()[..8])
 }
 
+/// Writes the text of a secret key to a new file, which is durable afterwards.
+pub(super) fn new_key_file(path: &Path, secret: String) -> Result<(), StoreError> {
+    let (folder, file) = place(path)?;
+    Disk::make_root(&folder)?;
+    let disk = Disk::open(&folder)?;
+    let exists = || StoreError::Key { key: path.display().to_string(), trouble: KeyTrouble::Exists };
+    if disk.stat(&file)?.is_some() {
+        return Err(exists());
+    }
+    // Whole or not there: half a key would be refused by every later command, this one too.
+    let mut new = disk.create_temp("", 0o600)?;
+    let temp = new.path().to_owned();
+    let mut text = secret.into_bytes();
+    text.push(b'\n');
+    let written = new.write_all(&text).and_then(|()| new.sync());
+    text.fill(0);
+    if let Err(error) = written.and_then(|()| disk.rename_new(&temp, &file)) {
+        // What matters is why it failed; the leftover is as private as the key.
+        let _ = disk.unlink(&temp);
+        return Err(if error.is_exists() { exists() } else { error.into() });
+    }
+    Ok(disk.sync_dir("")?)
+}
+
+/// The key files of one log: the file of that name, if it is there, and those beside it that a rotation
+/// made (`<name>.<key id>.key`).
+pub fn key_files_beside(path: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    if std::fs::symlink_metadata(path).is_ok() {
+        found.push(path.to_owned());
+    }
+    let stem = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".key"));
+    let (Some(stem), Some(folder)) = (stem, path.parent()) else { return found };
+    let mut beside: Vec<PathBuf> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| name.strip_prefix(stem)?.strip_prefix('.'));
+            id.and_then(|rest| rest.strip_suffix(".key")).is_some_and(|id| id.len() == 8)
+        })
+        .map(|entry| entry.path())
+        .collect();
+    beside.sort();
+    found.extend(beside);
+    found
+}
+
 /// Splits a path into its folder and the name in it.
-fn place(path: &Path) -> Result<(PathBuf, String), StoreError> {
+pub(super) fn place(path: &Path) -> Result<(PathBuf, String), StoreError> {
     let trouble = |why| StoreError::Key { key: path.display().to_string(), trouble: why };
     let whole = std::path::absolute(path).map_err(|_| trouble(KeyTrouble::NotAFile))?;
     let name = whole.file_name().and_then(|name| name.to_str()).ok_or(trouble(KeyTrouble::NotAFile))?;
@@ -45,31 +96,44 @@ fn place(path: &Path) -> Result<(PathBuf, String), StoreError> {
     Ok((folder.to_owned(), name.to_owned()))
 }
 
+/// Reads a secret key from its file, which must be a regular file of mode 0600 (or 0400) owned by the
+/// user.
+pub(super) fn read_secret<K: FromStr<Err = KeyError>>(path: &Path) -> Result<K, StoreError> {
+    let trouble = |trouble| StoreError::Key { key: path.display().to_string(), trouble };
+    let (folder, name) = place(path)?;
+    let disk = match Disk::open(&folder) {
+        Err(error) if error.is_not_found() => return Err(trouble(KeyTrouble::Missing)),
+        opened => opened?,
+    };
+    let Some(stat) = disk.stat(&name)? else { return Err(trouble(KeyTrouble::Missing)) };
+    if stat.kind != Kind::File {
+        return Err(trouble(KeyTrouble::NotAFile));
+    }
+    if !matches!(stat.mode, 0o600 | 0o400) {
+        return Err(trouble(KeyTrouble::Mode(stat.mode)));
+    }
+    if stat.uid != rustix::process::geteuid().as_raw() {
+        return Err(trouble(KeyTrouble::Owner(stat.uid)));
+    }
+    let mut bytes = disk.read(&name, KEY_BYTES)?;
+    let text = std::str::from_utf8(&bytes).unwrap_or_default().trim_end();
+    let key = text.parse::<K>().map_err(|error| trouble(KeyTrouble::Text(error)));
+    bytes.fill(0);
+    key
+}
+
+/// Random bytes for a secret key.
+pub(super) fn seed(clock: &dyn Clock) -> [u8; 32] {
+    let mut seed = [0u8; 32];
+    seed[..16].copy_from_slice(&clock.random());
+    seed[16..].copy_from_slice(&clock.random());
+    seed
+}
+
 impl Signer {
-    /// Reads a key file, which must be a regular file of mode 0600 (or 0400) owned by the user.
-    /// `memory` is the folder that remembers what keys signed.
+    /// Reads a key file. `memory` is the folder that remembers what keys signed.
     pub fn read(path: &Path, memory: PathBuf) -> Result<Self, StoreError> {
-        let trouble = |trouble| StoreError::Key { key: path.display().to_string(), trouble };
-        let (folder, name) = place(path)?;
-        let disk = match Disk::open(&folder) {
-            Err(error) if error.is_not_found() => return Err(trouble(KeyTrouble::Missing)),
-            opened => opened?,
-        };
-        let Some(stat) = disk.stat(&name)? else { return Err(trouble(KeyTrouble::Missing)) };
-        if stat.kind != Kind::File {
-            return Err(trouble(KeyTrouble::NotAFile));
-        }
-        if !matches!(stat.mode, 0o600 | 0o400) {
-            return Err(trouble(KeyTrouble::Mode(stat.mode)));
-        }
-        if stat.uid != rustix::process::geteuid().as_raw() {
-            return Err(trouble(KeyTrouble::Owner(stat.uid)));
-        }
-        let mut bytes = disk.read(&name, KEY_BYTES)?;
-        let text = std::str::from_utf8(&bytes).unwrap_or_default().trim_end();
-        let key = text.parse::<SigningKey>().map_err(|error| trouble(KeyTrouble::Text(error)));
-        bytes.fill(0);
-        Ok(Self { key: key?, memory })
+        Ok(Self { key: read_secret(path)?, memory })
     }
 
     /// The key that others check signatures with.
@@ -81,7 +145,7 @@ impl Signer {
         &self.key
     }
 
-    fn trouble(&self, trouble: KeyTrouble) -> StoreError {
+    pub(super) fn trouble(&self, trouble: KeyTrouble) -> StoreError {
         let public = self.verifying_key();
         StoreError::Key { key: format!("{}+{}", public.name(), public.id()), trouble }
     }
@@ -172,59 +236,18 @@ impl Memory {
 }
 
 impl Store {
-    /// Makes a signing key for this store's log: the secret into a new file outside the store, the
-    /// public half into the store's `audit/keys/`.
-    pub fn new_key(&self, path: &Path) -> Result<VerifyingKey, StoreError> {
-        let shown = || path.display().to_string();
-        let name = self.config.origin.parse();
-        let name =
-            name.map_err(|error| StoreError::Key { key: shown(), trouble: KeyTrouble::Text(error) })?;
-        let clock = &self.context.clock;
-        let mut seed = [0u8; 32];
-        seed[..16].copy_from_slice(&clock.random());
-        seed[16..].copy_from_slice(&clock.random());
-        let key = SigningKey::from_seed(name, &seed);
-        seed.fill(0);
-        let (folder, file) = place(path)?;
-        let root = std::fs::canonicalize(self.root()).unwrap_or_else(|_| self.root().to_owned());
-        Disk::make_root(&folder)?;
-        if std::fs::canonicalize(&folder).is_ok_and(|folder| folder.starts_with(&root)) {
-            return Err(StoreError::Key { key: shown(), trouble: KeyTrouble::InStore });
-        }
-        let disk = Disk::open(&folder)?;
-        let mut new = match disk.create(&file, 0o600) {
-            Err(DiskError::Exists { .. }) => {
-                return Err(StoreError::Key { key: shown(), trouble: KeyTrouble::Exists });
-            }
-            created => created?,
-        };
-        let mut text = format!("{}\n", key.secret_text()).into_bytes();
-        let written = new.write_all(&text).and_then(|()| new.sync());
-        text.fill(0);
-        written?;
-        disk.sync_dir("")?;
-        let public = key.verifying_key().clone();
-        self.disk.mkdir_all(paths::KEYS)?;
-        self.disk.sync_dir(paths::AUDIT)?;
-        let place = format!("{}/{}", paths::KEYS, public.id());
-        self.disk.replace_durably(&place, format!("{public}\n").as_bytes(), 0o644)?;
-        Ok(public)
-    }
-
-    /// The public keys that the store itself holds. Whoever can write the store can put keys here:
-    /// they establish nothing about who signed.
-    pub fn own_keys(&self) -> Result<Vec<VerifyingKey>, StoreError> {
+    /// What lies in `audit/keys`, by name: public keys, or what is none. Whoever can write the store
+    /// can put keys here: they establish nothing about who signed.
+    pub(super) fn key_files(&self) -> Result<Vec<(String, Option<VerifyingKey>)>, StoreError> {
         let names = match self.disk.list(paths::KEYS) {
             Err(error) if error.is_not_found() => return Ok(Vec::new()),
             names => names?,
         };
         let mut keys = Vec::new();
-        for entry in names {
+        for entry in names.iter().filter(|entry| !is_temp_name(&entry.name)) {
             let path = format!("{}/{}", paths::KEYS, entry.name.to_string_lossy());
-            let Ok(bytes) = self.disk.read(&path, KEY_BYTES) else { continue };
-            if let Ok(key) = String::from_utf8_lossy(&bytes).trim_end().parse() {
-                keys.push(key);
-            }
+            let bytes = self.disk.read(&path, KEY_BYTES).unwrap_or_default();
+            keys.push((path, String::from_utf8_lossy(&bytes).trim_end().parse().ok()));
         }
         Ok(keys)
     }

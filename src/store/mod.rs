@@ -6,6 +6,7 @@
 
 mod adopt;
 mod anchor;
+mod anchors;
 mod apply;
 mod bundles;
 pub mod carry;
@@ -17,6 +18,7 @@ mod facts;
 mod history;
 mod init;
 mod judge;
+mod keyring;
 mod keys;
 mod list;
 mod listing;
@@ -37,6 +39,7 @@ mod sweep;
 mod tiles;
 mod verify;
 mod versions;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,11 +47,13 @@ use std::time::Duration;
 
 pub use adopt::{AdoptOptions, AdoptReport, Adopted, Seen};
 pub use anchor::Interval;
+pub use anchors::Anchored;
 pub use command::{CommandLine, Streams};
 pub use error::{Conflict, ErrorKind, KeyTrouble, StoreError};
 pub use history::{HistoryRow, RunHistory};
 pub use judge::Review;
-pub use keys::{Signer, origin_file_name};
+pub use keyring::KeyListing;
+pub use keys::{Signer, key_files_beside, origin_file_name};
 pub use list::IndexReport;
 pub use listing::{LogFilter, LogRow, Show, Unfinished};
 pub use log::LogView;
@@ -60,6 +65,7 @@ pub use restore::{RestoreReport, Restored};
 pub use rollback::{RollbackReport, RolledBack};
 pub use verify::{VerifyOptions, VerifyReport};
 pub use versions::{Next, VersionRow, VersionsReport};
+pub use witness::Witness;
 
 use crate::backend::{BlobOptions, Disk, Hook, LocalBlobs};
 use crate::base::clock::Clock;

@@ -8,7 +8,7 @@ use super::{LogView, Store, StoreError};
 use crate::backend::FileLock;
 use crate::format::paths;
 use crate::merkle::{self, EMPTY_ROOT, Hash};
-use crate::note::{CheckpointBody, MAX_NOTE_BYTES, SignedNote};
+use crate::note::{CheckpointBody, MAX_NOTE_BYTES, SignedNote, SigningKey, VerifyingKey};
 
 /// A checkpoint as it was read: nothing says yet who signed it.
 #[derive(Debug, Clone)]
@@ -78,41 +78,73 @@ impl Store {
         Ok(now)
     }
 
-    /// Signs the settled tree and writes it to `audit/checkpoint`, unless it is there already.
-    pub fn publish(&self, signer: &Signer) -> Result<Checkpoint, StoreError> {
-        signer.fits(&self.config.origin)?;
+    /// Signs the settled tree with each of these keys, which must be keys that sign this log, and writes
+    /// it to `audit/checkpoint`, unless it is there already.
+    pub fn publish(&self, signers: &[Signer]) -> Result<Checkpoint, StoreError> {
         let context = &self.context;
         let _lock = FileLock::acquire(&self.disk, paths::LOCK, &context.holder, context.lock_timeout)?;
         let view = self.log()?;
-        let memory = signer.open_memory(&context.holder, context.lock_timeout)?;
-        let remembered = memory.read()?;
-        let now = self.extends(signer, remembered, &view)?;
-        let there = self.checkpoint()?;
+        let ring = self.keyring()?;
+        // Everyone takes the memories in one order, so that nobody waits for another in a circle.
+        let mut signers: Vec<&Signer> = signers.iter().collect();
+        signers.sort_by_key(|signer| signer.verifying_key().id());
+        let mut memories = Vec::new();
+        for signer in &signers {
+            signer.fits(&self.config.origin)?;
+            self.may_sign(&ring, signer)?;
+            let memory = signer.open_memory(&context.holder, context.lock_timeout)?;
+            let remembered = memory.read()?;
+            self.extends(signer, remembered, &view)?;
+            memories.push((memory, remembered));
+        }
+        let now = Signed { size: view.head.size, root: Hash::from_bytes(*view.head.root.as_bytes()) };
+        let there = self.checkpoint_to_extend(signers.first().copied(), &view)?;
+        let ours: Vec<VerifyingKey> = signers.iter().map(|signer| signer.verifying_key().clone()).collect();
         if let Some(there) = &there {
-            if there.body.origin != self.config.origin {
-                let why = format!("it is the checkpoint of {}", there.body.origin);
-                return Err(StoreError::LogDamaged { place: paths::CHECKPOINT.to_owned(), why });
-            }
-            self.extends(signer, Some(there.signed()), &view)?;
-            let ours = [signer.verifying_key().clone()];
-            if there.signed() == now && remembered == Some(now) && there.note.verify(&ours).is_ok() {
+            let signed = there.note.verify(&ours).is_ok_and(|signed| signed.len() == ours.len());
+            let remembered = memories.iter().all(|(_, remembered)| *remembered == Some(now));
+            if there.signed() == now && remembered && signed {
                 return Ok(there.clone());
             }
         }
-        if remembered != Some(now) {
-            memory.write(now)?;
+        for (memory, remembered) in &memories {
+            if *remembered != Some(now) {
+                memory.write(now)?;
+            }
         }
         let root = if now.size == 0 { EMPTY_ROOT } else { now.root };
-        let body = CheckpointBody {
-            origin: self.config.origin.clone(),
-            size: now.size,
-            root: *root.as_bytes(),
-            extensions: Vec::new(),
-        };
+        let origin = self.config.origin.clone();
+        let body = CheckpointBody { origin, size: now.size, root: *root.as_bytes(), extensions: Vec::new() };
+        let keys: Vec<&SigningKey> = signers.iter().map(|signer| signer.key()).collect();
         let place = || paths::CHECKPOINT.to_owned();
-        let note = SignedNote::sign(body.to_string(), &[signer.key()])
+        let mut note = SignedNote::sign(body.to_string(), &keys)
             .map_err(|error| StoreError::LogDamaged { place: place(), why: error.to_string() })?;
+        if let Some(there) = there {
+            // Witnesses may have signed the same text.
+            note.take_over(&there.note);
+        }
+        for known in ring.keys.iter().filter(|known| ours.contains(&known.key)) {
+            // The public half is missing where the command that brought the key in was interrupted.
+            if self.disk.stat(&format!("{}/{}", paths::KEYS, known.key.id()))?.is_none() {
+                self.write_key_file(&known.key)?;
+            }
+        }
         self.disk.replace_durably(paths::CHECKPOINT, note.to_string().as_bytes(), 0o644)?;
         Ok(Checkpoint { body, note })
+    }
+
+    /// The checkpoint that is there, if the settled tree extends it.
+    fn checkpoint_to_extend(
+        &self,
+        signer: Option<&Signer>,
+        view: &LogView,
+    ) -> Result<Option<Checkpoint>, StoreError> {
+        let (Some(there), Some(signer)) = (self.checkpoint()?, signer) else { return Ok(None) };
+        if there.body.origin != self.config.origin {
+            let why = format!("it is the checkpoint of {}", there.body.origin);
+            return Err(StoreError::LogDamaged { place: paths::CHECKPOINT.to_owned(), why });
+        }
+        self.extends(signer, Some(there.signed()), view)?;
+        Ok(Some(there))
     }
 }

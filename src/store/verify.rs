@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rayon::prelude::*;
 
-use super::anchor::{Interval, Roots};
+use super::anchor::{Interval, Roots, check_keys};
 use super::facts::{self, Logged, PriorFiles};
+use super::keyring::is_key_entry;
 use super::publish::Checkpoint;
 use super::tiles::TileCheck;
 use super::{LogView, Store, StoreError};
@@ -22,6 +23,7 @@ use crate::format::finding::{Code, Exceptions, Finding};
 use crate::format::paths;
 use crate::merkle;
 use crate::note::VerifyingKey;
+use crate::plan::keys::{KeyEvent, Keyring};
 use crate::plan::replay::{Replay, RunState};
 use crate::schema::history::{self, HistoryState};
 use crate::schema::{Detection, Pack};
@@ -82,6 +84,8 @@ struct LogFacts {
     /// Blobs that the entries name, each with the first entry that does.
     named: BTreeMap<Sha256, u64>,
     findings: Vec<Finding>,
+    /// The entries about the log's keys.
+    keys: Vec<KeyEvent>,
     root: Option<Sha256>,
     /// The root at each size asked for that the log reaches.
     roots: Roots,
@@ -94,9 +98,13 @@ impl Store {
     /// Checks the store.
     pub fn verify(&self, options: &VerifyOptions) -> Result<VerifyReport, StoreError> {
         let mut report = VerifyReport::default();
+        // Before the log, which then has what they are about.
+        let key_files = self.key_files()?;
+        let kept = self.kept_checkpoints()?;
         let checkpoint = self.checkpoint_to_check(&mut report.findings)?;
         let mut wanted = Roots::new();
-        for known in options.since.iter().chain(&checkpoint) {
+        let anchors = kept.iter().filter_map(|(_, kept)| kept.as_ref().ok());
+        for known in options.since.iter().chain(&checkpoint).chain(anchors) {
             wanted.insert(known.body.size, None);
         }
         let mut log = self.log_facts(&wanted)?;
@@ -129,7 +137,10 @@ impl Store {
         }
         report.findings.append(&mut settled);
         if whole {
-            self.check_anchors(options, checkpoint.as_ref(), &log.roots, &mut report)?;
+            let ring = Keyring::replay(&self.config.origin, &log.keys);
+            check_keys(&ring, &key_files, &log.findings, &mut report);
+            self.check_kept(&kept, &log.roots, &mut report);
+            self.check_anchors(options, checkpoint.as_ref(), &log.roots, &ring, &mut report)?;
             report.findings.append(&mut log.findings);
             self.check_strangers(&mut report)?;
             self.check_packs(&mut report.findings)?;
@@ -149,6 +160,7 @@ impl Store {
             migrated: HashMap::new(),
             named: BTreeMap::new(),
             findings: Vec::new(),
+            keys: Vec::new(),
             root: None,
             roots: wanted.clone(),
             view,
@@ -175,6 +187,9 @@ impl Store {
                         (entry.kind, entry.run(), entry.before, entry.after)
                     {
                         facts.migrated.entry(key).or_default().push((before, after));
+                    }
+                    if is_key_entry(&entry) {
+                        facts.keys.push(self.key_event(at, &entry)?);
                     }
                     for blob in entry.blobs() {
                         facts.named.entry(blob).or_insert(at);

@@ -17,11 +17,15 @@ mod cli_exit;
 #[cfg(feature = "cli")]
 mod cli_hostile;
 #[cfg(feature = "cli")]
+mod cli_keys;
+#[cfg(feature = "cli")]
 mod cli_log;
 #[cfg(feature = "cli")]
 mod cli_pack;
 #[cfg(feature = "cli")]
 mod cli_process;
+#[cfg(feature = "cli")]
+mod cli_witness;
 #[cfg(feature = "cli")]
 mod common;
 mod corpus;
@@ -34,9 +38,12 @@ mod many;
 mod merkle;
 mod model;
 mod oracles;
+mod packs;
 mod packs_real;
 mod real_runs;
 mod sigilzero;
 mod source;
+#[cfg(feature = "cli")]
+mod sweep;
 mod tamper;
 mod tidy;

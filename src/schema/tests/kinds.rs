@@ -127,3 +127,35 @@ fn undescribed_members_are_listed_and_free_form_objects_are_not() {
     assert_eq!(places, ["/o/q", "/list/1/m", "/zz"]);
     assert!(pack().undescribed(&doc, "no such shape").is_empty());
 }
+
+#[test]
+fn number_conditions_hold_for_numbers_on_their_side_only() {
+    let step = "[[migration.step]]\nop = \"require\"\n\
+        that = [{ at = \"/n\", above = 0 }, { at = \"/n\", below = 1.5 }]\ntext = \"out of range\"";
+    let pack = two_versions("", step).expect("loads");
+    let holds = |n: &str| {
+        let text = format!("{{\"v\":\"1\",\"n\":{n}}}");
+        matches!(pack.migrate(text.as_bytes(), None, &Facts::default(), None), Outcome::Rewrite(_))
+    };
+    for (n, expected) in [("1", true), ("1e-300", true), ("0", false), ("-1", false), ("1.5", false)] {
+        assert_eq!(holds(n), expected, "{n}");
+    }
+    assert!(!holds("\"1\""), "a text is no number");
+    assert!(!holds("null"));
+    let bad = step.replace("above = 0", "above = \"0\"");
+    let error = two_versions("", &bad).expect_err("refused");
+    assert!(matches!(error.kind, PackErrorKind::WrongType { .. }), "{error}");
+}
+
+#[test]
+fn empty_object_above_a_measured_member_invents_nothing_and_a_filled_one_does() {
+    let with = |value: &str| {
+        let step = format!("[[migration.step]]\nop = \"default\"\npath = \"/c\"\nvalue = {value}");
+        two_versions("[fields]\nmeasured = [\"/c/t\"]", &step)
+    };
+    assert!(with("{}").is_ok());
+    for value in ["{ t = 1 }", "{ u = 1 }", "1"] {
+        let error = with(value).expect_err(value);
+        assert!(matches!(error.kind, PackErrorKind::Measured { .. }), "{error}");
+    }
+}

@@ -65,8 +65,9 @@ impl Store {
         }
         let sources = gather(&options.paths, pack)?;
         self.refuse_own(&sources.list)?;
-        self.finish_interrupted()?;
+        // With the lock on carriers, what an interrupted command left at them is settled here, and told.
         let _lock = self.lock_carriers()?;
+        self.finish_interrupted()?;
         let mut report = CarryReport::default();
         report.documents.files = sources.list.len() as u64;
         report.documents.not_looked_at = sources.not_looked_at;

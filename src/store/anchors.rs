@@ -1,0 +1,184 @@
+//! Anchors: what others said of the log, kept by the size that they said it of (`store-layout.md`,
+//! "Anchors").
+
+use super::commit::{Change, Operation};
+use super::publish::Checkpoint;
+use super::{Store, StoreError};
+use crate::backend::{FileLock, is_temp_name};
+use crate::format::entry::EntryKind;
+use crate::format::paths;
+use crate::format::witness::WitnessRequest;
+use crate::merkle;
+use crate::note::{MAX_NOTE_BYTES, NoteSignature, WitnessKey};
+
+/// An anchor that was taken in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchored {
+    /// The size of the log that it is about.
+    pub size: u64,
+    /// Whose word it is, and for which second since 1970.
+    pub by: Vec<(String, u64)>,
+    /// The entry that notes it.
+    pub entry: Option<u64>,
+}
+
+/// A kept checkpoint: where it lies, and what it says or why it says nothing.
+pub(super) type Kept = (String, Result<Checkpoint, String>);
+
+impl Store {
+    /// The kept checkpoints, by size.
+    pub(super) fn kept_checkpoints(&self) -> Result<Vec<Kept>, StoreError> {
+        let names = match self.disk.list(paths::ANCHORS) {
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            names => names?,
+        };
+        let mut sizes: Vec<u64> = names
+            .iter()
+            .filter(|entry| !is_temp_name(&entry.name))
+            .filter_map(|entry| entry.name.to_str()?.parse().ok())
+            .collect();
+        sizes.sort_unstable();
+        let mut kept = Vec::new();
+        for size in sizes {
+            let place = paths::anchor(size);
+            // An interrupted command leaves a folder without its file.
+            let Some(bytes) = self.disk.read_opt(&place, MAX_NOTE_BYTES as u64)? else { continue };
+            let read = match Checkpoint::parse(&bytes, &place) {
+                Err(error) => Err(error.to_string()),
+                Ok(read) if read.body.size != size => Err(format!("it is of {} entries", read.body.size)),
+                Ok(read) => Ok(read),
+            };
+            kept.push((place, read));
+        }
+        Ok(kept)
+    }
+
+    /// Keeps a checkpoint, with what was kept of it before.
+    fn keep_checkpoint(&self, checkpoint: &Checkpoint) -> Result<Checkpoint, StoreError> {
+        let size = checkpoint.body.size;
+        let mut kept = checkpoint.clone();
+        for (_, before) in self.kept_checkpoints()? {
+            if let Ok(before) = before {
+                kept.note.take_over(&before.note);
+            }
+        }
+        let place = paths::anchor(size);
+        let folder = format!("{}/{size}", paths::ANCHORS);
+        self.disk.mkdir_all(&folder)?;
+        for folder in [paths::AUDIT, paths::ANCHORS] {
+            self.disk.sync_dir(folder)?;
+        }
+        self.disk.replace_durably(&place, kept.note.to_string().as_bytes(), 0o644)?;
+        Ok(kept)
+    }
+
+    /// The request for a witness to cosign the current checkpoint, which is kept from now on. `old` is the
+    /// size that the witness cosigned last; without it, the largest one that its kept cosignatures tell.
+    pub fn witness_request(
+        &self,
+        witness: Option<&WitnessKey>,
+        old: Option<u64>,
+    ) -> Result<WitnessRequest, StoreError> {
+        let checkpoint = self.checkpoint()?.ok_or(StoreError::NoCheckpoint)?;
+        let checkpoint = {
+            let context = &self.context;
+            let _lock = FileLock::acquire(&self.disk, paths::LOCK, &context.holder, context.lock_timeout)?;
+            self.keep_checkpoint(&checkpoint)?
+        };
+        let size = checkpoint.body.size;
+        let cosigned = |kept: &Checkpoint| {
+            witness.is_some_and(|witness| matches!(witness.cosigned(&kept.note), Ok(Some(_))))
+        };
+        let known = self.kept_checkpoints()?.into_iter().filter_map(|(_, kept)| kept.ok());
+        let known = known.filter(cosigned).map(|kept| kept.body.size).max();
+        let old = old.or(known).unwrap_or(0);
+        if old > size {
+            return Err(StoreError::Anchor(format!(
+                "the witness cosigned {old} entries and this log's checkpoint has {size}"
+            )));
+        }
+        let proof = if old == 0 || old == size {
+            Vec::new()
+        } else {
+            let view = self.log()?;
+            merkle::prove_consistency(old, size, &self.hash_reader(&view)).map_err(|error| {
+                StoreError::LogDamaged { place: "audit/tile".to_owned(), why: error.to_string() }
+            })?
+        };
+        Ok(WitnessRequest { old, proof, checkpoint: checkpoint.note })
+    }
+
+    /// Takes in cosignatures of these witnesses, each checked against the kept checkpoint that it is of.
+    /// An entry notes them, so that everything after it is known to be later, unless `note` is off.
+    pub fn add_cosignatures(
+        &self,
+        signatures: &[NoteSignature],
+        witnesses: &[WitnessKey],
+        note: bool,
+    ) -> Result<Anchored, StoreError> {
+        let refused = |why: &str| Err(StoreError::Anchor(why.to_owned()));
+        let of = |signature: &NoteSignature| {
+            witnesses.iter().find(|key| *key.name() == signature.name && key.id() == signature.id)
+        };
+        // Lines of witnesses that nobody asked about are passed over.
+        let known: Vec<(&NoteSignature, &WitnessKey)> =
+            signatures.iter().filter_map(|signature| Some((signature, of(signature)?))).collect();
+        if known.is_empty() {
+            return refused("no line is of a witness given with --witness or --policy");
+        }
+        let mut candidates: Vec<Checkpoint> =
+            self.kept_checkpoints()?.into_iter().filter_map(|(_, kept)| kept.ok()).collect();
+        candidates.extend(self.checkpoint()?);
+        // The newest first.
+        for candidate in candidates.iter().rev() {
+            let mut by = Vec::new();
+            let mut cosigned = candidate.clone();
+            for (signature, witness) in &known {
+                let mut alone = candidate.clone();
+                alone.note.drop_signatures_of(witness.name(), witness.id());
+                alone.note.add((*signature).clone());
+                if let Ok(Some(seconds)) = witness.cosigned(&alone.note) {
+                    // A later cosignature of the same text takes the place of an earlier one.
+                    cosigned.note.drop_signatures_of(witness.name(), witness.id());
+                    cosigned.note.add((*signature).clone());
+                    by.push((format!("{}+{}", witness.name(), witness.id()), seconds));
+                }
+            }
+            if by.len() == known.len() {
+                return self.take_anchor(&cosigned, by, note);
+            }
+        }
+        refused("a cosignature is of none of this store's checkpoints, or wrong")
+    }
+
+    fn take_anchor(
+        &self,
+        cosigned: &Checkpoint,
+        by: Vec<(String, u64)>,
+        note: bool,
+    ) -> Result<Anchored, StoreError> {
+        let kept = {
+            let context = &self.context;
+            let _lock = FileLock::acquire(&self.disk, paths::LOCK, &context.holder, context.lock_timeout)?;
+            let kept = self.keep_checkpoint(cosigned)?;
+            if self.checkpoint()?.is_some_and(|now| now.note.text() == kept.note.text()) {
+                self.disk.replace_durably(paths::CHECKPOINT, kept.note.to_string().as_bytes(), 0o644)?;
+            }
+            kept
+        };
+        let entry = if note { Some(self.note_anchor(kept.note.to_string().as_bytes())?) } else { None };
+        Ok(Anchored { size: kept.body.size, by, entry })
+    }
+
+    /// Puts an anchor's own bytes into the log: what comes after was written after it was made.
+    pub(super) fn note_anchor(&self, bytes: &[u8]) -> Result<u64, StoreError> {
+        let mut operation = Operation::begin(self)?;
+        let mut stage = operation.stage()?;
+        let mut entry = operation.entry(EntryKind::Noted);
+        entry.detail = Some(stage.keep(bytes)?.sha256);
+        let done = operation.commit(stage, vec![Change::Store(entry)])?;
+        operation.end();
+        let done = done.into_iter().next().expect("one change has one answer");
+        Ok(done.map_err(StoreError::Conflict)?.entry)
+    }
+}
