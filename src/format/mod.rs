@@ -5,6 +5,7 @@
 
 pub mod actor;
 pub mod batch;
+pub mod bundle;
 pub mod carried;
 pub mod config;
 pub mod entry;
@@ -15,6 +16,7 @@ pub mod key_statement;
 pub mod manifest;
 pub mod paths;
 pub mod proof;
+pub mod run_proof;
 pub mod verification;
 pub mod witness;
 

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use super::apply::{Foreign, Redo, Target};
 use super::log::{base_of, batches_of};
+use super::run_map::RunMap;
 use super::stage::{FLUSH_ONE_BY_ONE, Stage};
 use super::states::States;
 use super::{Conflict, Store, StoreError};
@@ -18,7 +19,7 @@ use crate::base::id::{OperationId, RunId, RunKey};
 use crate::format::actor::{Actor, Reason};
 use crate::format::batch::Batch;
 use crate::format::entry::{Entry, EntryKind, PackRef};
-use crate::format::head::Head;
+use crate::format::head::{Head, RunMapRef};
 use crate::format::paths;
 use crate::plan::replay;
 
@@ -207,7 +208,17 @@ impl Operation {
             }
         }
         if !entries.is_empty() {
-            let bytes = entries.iter().map(|(_, _, bytes)| bytes.clone()).collect();
+            let mut bytes: Vec<Vec<u8>> = entries.iter().map(|(_, _, bytes)| bytes.clone()).collect();
+            let new = entries.iter().map(|(_, entry, bytes)| (entry, bytes.as_slice()));
+            let of_runs = entries.iter().any(|(_, entry, _)| entry.run().is_some());
+            if of_runs && let Some(map) = session.map()?.apply(&store, new)? {
+                let mut entry = self.entry(EntryKind::RunMap);
+                (entry.reason, entry.map) = (None, Some(map));
+                let last = entry.to_bytes().map_err(StoreError::record("a new log entry"))?;
+                session.map()?.apply(&store, [(&entry, last.as_slice())])?;
+                self.states.take(first + bytes.len() as u64, &entry, &last)?;
+                bytes.push(last);
+            }
             let batch = Batch { first, segments: marks, entries: bytes };
             session.append(&batch)?;
             let mut foreign = Vec::new();
@@ -226,7 +237,7 @@ impl Operation {
                     foreign.push(found);
                 }
             }
-            session.settle(&[batch])?;
+            session.settle(&[batch], of_runs)?;
             self.note_foreign(&mut session, &foreign)?;
         }
         drop(session);
@@ -315,7 +326,7 @@ impl Operation {
         let index = session.head.size;
         let batch = Batch { first: index, segments: marks, entries: vec![bytes.clone()] };
         session.append(&batch)?;
-        session.settle(&[batch])?;
+        session.settle(&[batch], false)?;
         self.states.take(index, &entry, &bytes)
     }
 
@@ -374,6 +385,8 @@ pub(super) struct Session<'s> {
     pub touched: Touched,
     /// What recovery found in the place of committed changes.
     pub foreign: Vec<Foreign>,
+    /// The run map, once it was needed.
+    map: Option<RunMap>,
     _lock: FileLock,
 }
 
@@ -395,8 +408,15 @@ impl<'s> Session<'s> {
         let lock = FileLock::acquire(&store.disk, paths::LOCK, &context.holder, context.lock_timeout)?;
         let head = store.head()?;
         let (wal, frames) = Wal::open(&store.disk, &lock, store.config.store_id, base_of(&head))?;
-        let mut session =
-            Self { store, wal, head, touched: Touched::default(), foreign: Vec::new(), _lock: lock };
+        let mut session = Self {
+            store,
+            wal,
+            head,
+            touched: Touched::default(),
+            foreign: Vec::new(),
+            map: None,
+            _lock: lock,
+        };
         store.blobs.set_committed(&segment_marks(&session.head));
         let unfinished = !frames.is_empty();
         if unfinished {
@@ -442,7 +462,54 @@ impl<'s> Session<'s> {
             }
         }
         redo.end();
-        self.settle(batches)
+        self.settle(batches, true)
+    }
+
+    /// The run map as of the settled log and of what was put into it since.
+    fn map(&mut self) -> Result<&mut RunMap, StoreError> {
+        match &mut self.map {
+            Some(map) => Ok(map),
+            none => Ok(none.insert(RunMap::open(self.store, &self.head)?)),
+        }
+    }
+
+    /// Takes committed entries into the run map, unless that was done to make their `run-map` entry;
+    /// makes its nodes durable and gives where they lie. Where no entry is of a run nothing changes.
+    fn settle_map(&mut self, batches: &[Batch], of_runs: bool) -> Result<Option<RunMapRef>, StoreError> {
+        if !of_runs && self.map.is_none() {
+            return Ok(self.head.runs);
+        }
+        let store = self.store;
+        let map = self.map()?;
+        for batch in batches.iter().filter(|batch| batch.end() > batch.first) {
+            if map.size >= batch.end() {
+                continue;
+            }
+            let parsed: Result<Vec<Entry>, _> =
+                batch.entries.iter().map(|bytes| Entry::parse(bytes)).collect();
+            let parsed = parsed.map_err(StoreError::record(paths::WAL))?;
+            map.apply(store, parsed.iter().zip(batch.entries.iter().map(Vec::as_slice)))?;
+        }
+        map.write(store)
+    }
+
+    /// Makes tiles and run map anew from the entries where they are missing or damaged; gives what was
+    /// made.
+    pub fn mend(&mut self) -> Result<Vec<String>, StoreError> {
+        let mut made = self.store.mend_tiles(&self.head)?;
+        let Some(known) = self.head.runs else { return Ok(made) };
+        if self.store.walk_run_map(&known)?.is_some() {
+            let mut map = RunMap::from_log(self.store, &self.head)?;
+            // Another root than the recorded one is for verify to report, and hides nothing this way.
+            let runs = map.write(self.store)?.filter(|runs| runs.root == known.root);
+            let mut head = self.head.clone();
+            head.runs = runs;
+            self.store.disk.replace_durably(paths::HEAD, &head.to_bytes(), 0o644)?;
+            self.head = head;
+            self.store.drop_run_maps(&self.head);
+            made.extend(runs.map(|runs| paths::run_map(runs.file)));
+        }
+        Ok(made)
     }
 
     /// The commit point: one frame, one fsync.
@@ -452,8 +519,8 @@ impl<'s> Session<'s> {
     }
 
     /// Makes the effects of committed batches durable, their entries part of the bundles, and
-    /// retires their frames.
-    pub fn settle(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
+    /// retires their frames. `of_runs` says whether any of them may be of a run.
+    pub fn settle(&mut self, batches: &[Batch], of_runs: bool) -> Result<(), StoreError> {
         let touched = std::mem::take(&mut self.touched.0);
         if touched.len() > FLUSH_ONE_BY_ONE {
             self.store.disk.sync_all()?;
@@ -463,6 +530,7 @@ impl<'s> Session<'s> {
             }
         }
         let mut head = self.store.settle_entries(&self.head, batches)?;
+        head.runs = self.settle_map(batches, of_runs)?;
         let last = self.wal.head();
         head.frame_seq = last.seq;
         head.frame_hash = Sha256::from_bytes(last.hash);
@@ -471,6 +539,9 @@ impl<'s> Session<'s> {
         let old = std::mem::replace(&mut self.head, head);
         self.wal.retire()?;
         self.store.drop_partial(old.size, self.head.size);
+        if old.runs.map(|runs| runs.file) != self.head.runs.map(|runs| runs.file) {
+            self.store.drop_run_maps(&self.head);
+        }
         Ok(())
     }
 }

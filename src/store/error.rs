@@ -244,6 +244,14 @@ pub enum StoreError {
         /// How many entries the checkpoint covers; 0 without one.
         size: u64,
     },
+    /// No entry tells of the map over all runs.
+    #[error(
+        "the checkpoint's {size} entries hold no run-map entry, so nothing about whole runs can be proved"
+    )]
+    NoRunMap {
+        /// How many entries the checkpoint covers; 0 without one.
+        size: u64,
+    },
     /// There is no checkpoint.
     #[error("no checkpoint was published yet")]
     NoCheckpoint,
@@ -425,6 +433,7 @@ impl StoreError {
             | Self::NoPath { .. }
             | Self::NoVersion(_)
             | Self::NotPublished { .. }
+            | Self::NoRunMap { .. }
             | Self::NoCheckpoint
             | Self::NoWitness { .. }
             | Self::NoPack(_) => ErrorKind::NotFound,

@@ -11,6 +11,7 @@ use super::anchor::{Interval, Roots, check_keys};
 use super::facts::{self, Logged, PriorFiles};
 use super::keyring::is_key_entry;
 use super::publish::Checkpoint;
+use super::run_map::MapCheck;
 use super::tiles::TileCheck;
 use super::{LogView, Store, StoreError};
 use crate::backend::{BlobFinding, Kind as FileKind};
@@ -107,7 +108,7 @@ impl Store {
         for known in options.since.iter().chain(&checkpoint).chain(anchors) {
             wanted.insert(known.body.size, None);
         }
-        let mut log = self.log_facts(&wanted)?;
+        let mut log = self.log_facts(&wanted, true)?;
         report.entries = log.view.size();
         report.root = log.root;
         let whole = options.runs.is_empty();
@@ -126,7 +127,7 @@ impl Store {
             let (wrong, right): (Vec<_>, Vec<_>) =
                 found.into_iter().partition(|(_, findings)| findings.iter().any(Finding::is_failure));
             settled.extend(right.into_iter().flat_map(|(_, findings)| findings));
-            let again = self.log_facts(&wanted)?;
+            let again = self.log_facts(&wanted, true)?;
             let unmoved = again.view.size() == log.view.size() && again.view.head.size == log.view.head.size;
             if wrong.is_empty() || unmoved || look + 1 == LOOKS {
                 settled.extend(wrong.into_iter().flat_map(|(_, findings)| findings));
@@ -151,8 +152,8 @@ impl Store {
         Ok(report)
     }
 
-    /// Replays the log and checks it against itself.
-    fn log_facts(&self, wanted: &Roots) -> Result<LogFacts, StoreError> {
+    /// Replays the log and checks it against itself; `maps` says whether the run map is checked too.
+    fn log_facts(&self, wanted: &Roots, maps: bool) -> Result<LogFacts, StoreError> {
         let view = self.log()?;
         let mut facts = LogFacts {
             states: HashMap::new(),
@@ -167,12 +168,14 @@ impl Store {
         };
         let mut replay = Replay::default();
         let mut tiles = TileCheck::begin();
+        let mut map = maps.then(MapCheck::begin);
         let mut settled_root = None;
         let head = facts.view.head.clone();
         let view = facts.view.clone();
         let mut take = |at: u64, bytes: &[u8], facts: &mut LogFacts| -> Result<(), StoreError> {
+            let leaf = merkle::leaf_hash(bytes);
             if at < head.size {
-                tiles.append(self, merkle::leaf_hash(bytes))?;
+                tiles.append(self, leaf)?;
                 if let Some(root) = facts.roots.get_mut(&(at + 1)) {
                     *root = Some(tiles.root());
                 }
@@ -183,6 +186,9 @@ impl Store {
             }
             match replay.take(at, bytes) {
                 Ok(entry) => {
+                    if let Some(map) = &mut map {
+                        map.take(at, &entry, &Sha256::from_bytes(*leaf.as_bytes()));
+                    }
                     if let (EntryKind::Migrated, Some(key), Some(before), Some(after)) =
                         (entry.kind, entry.run(), entry.before, entry.after)
                     {
@@ -208,6 +214,9 @@ impl Store {
         if let Err(error) = read {
             let StoreError::LogDamaged { place, why } = error else { return Err(error) };
             facts.findings.push(Finding::of_store(Code::BundleBad, place).found(why));
+        }
+        if let Some(map) = map {
+            facts.findings.append(&mut map.finish(self, &head, settled_root.is_some() || head.size == 0)?);
         }
         let root = settled_root.unwrap_or_else(|| Sha256::of(b""));
         if head.size > 0 && settled_root.is_none() {
@@ -348,7 +357,7 @@ impl Store {
     fn check_strangers(&self, report: &mut VerifyReport) -> Result<(), StoreError> {
         let scan = self.scan()?;
         // The log is read after the disk: a run that came in between is then in it.
-        let log = self.log_facts(&Roots::new())?;
+        let log = self.log_facts(&Roots::new(), false)?;
         report.findings.extend(scan.strays);
         if log.findings.iter().any(|finding| matches!(finding.code, Code::BundleBad | Code::EntryBad)) {
             // What the unreadable part of the log has is not known, so nothing can be called unknown to it.

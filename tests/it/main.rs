@@ -13,6 +13,8 @@ mod cli_audit;
 #[cfg(feature = "cli")]
 mod cli_day;
 #[cfg(feature = "cli")]
+mod cli_evidence;
+#[cfg(feature = "cli")]
 mod cli_exit;
 #[cfg(feature = "cli")]
 mod cli_hostile;

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::base::id::RunKey;
 use crate::cli::error::{CliError, exit};
 use crate::cli::output::{safe, table};
 use crate::cli::session::Session;
+use crate::format::run_proof::RunProof;
 use crate::note::{KeyId, VerifyingKey};
+use crate::store::StoreError;
 
 /// The audit log for others: keys, checkpoints, proofs
 ///
@@ -52,6 +55,11 @@ enum Action {
     Prove {
         /// The entry's index, or a run: its newest entry
         entry: String,
+        /// Prove the whole history of the run, or that the log has no such run (job/run)
+        ///
+        /// The proof reaches up to the newest run-map entry of the checkpoint, and says how far that is.
+        #[arg(long)]
+        complete: bool,
         /// Write it to this file instead
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -120,7 +128,8 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
         Action::Anchor { action } => anchor::run(action, session),
         Action::Witness { action } => witness::run(action, session),
         Action::Checkpoint { out } => checkpoint(out.as_deref(), session),
-        Action::Prove { entry, out } => prove(&entry, out.as_deref(), session),
+        Action::Prove { entry, complete: true, out } => prove_run(&entry, out.as_deref(), session),
+        Action::Prove { entry, complete: false, out } => prove(&entry, out.as_deref(), session),
         Action::Check { file, key } => check(&file, &key, session),
     }
 }
@@ -275,12 +284,74 @@ fn prove(entry: &str, out: Option<&Path>, session: &Session) -> Result<u8, CliEr
     Ok(exit::OK)
 }
 
+fn prove_run(name: &str, out: Option<&Path>, session: &Session) -> Result<u8, CliError> {
+    let store = session.store()?;
+    // A run that the store does not have has no other name than its full one.
+    let whole = name
+        .split_once('/')
+        .and_then(|(job, run)| Some(RunKey { job: job.parse().ok()?, run: run.parse().ok()? }));
+    let key = match (store.find_run(name), whole) {
+        (Ok(key), _) => key,
+        (Err(StoreError::NoRun { .. }), Some(key)) => key,
+        (Err(error), _) => return Err(error.into()),
+    };
+    let proof = store.prove_run(&key)?;
+    let text = proof.to_string();
+    give(&text, out, session)?;
+    if session.out.json {
+        session.out.json(&json!({
+            "run": key.to_string(), "entries": proof.entries.len(), "covers": proof.map.index + 1, "proof": text,
+        }));
+    }
+    Ok(exit::OK)
+}
+
+/// Says what a run proof shows.
+fn check_run(bytes: &[u8], keys: &[VerifyingKey], session: &Session) -> Result<u8, CliError> {
+    let refused = |error: crate::format::RecordError| CliError::refused(error.to_string(), None);
+    let proof = RunProof::parse(bytes).map_err(refused)?;
+    let checked = proof.check(keys);
+    let answer = checked.as_ref().ok();
+    if session.out.json {
+        let entries = proof.entries.iter().map(|entry| String::from_utf8_lossy(entry).into_owned());
+        session.out.json(&json!({
+            "ok": checked.is_ok(), "run": proof.run.to_string(), "entries": entries.collect::<Vec<_>>(),
+            "why": checked.as_ref().err().map(ToString::to_string),
+            "covers": answer.map(|answer| answer.covers), "size": answer.map(|answer| answer.body.size),
+            "origin": answer.map(|answer| answer.body.origin.clone()),
+        }));
+        return Ok(if checked.is_ok() { exit::OK } else { exit::FOUND });
+    }
+    match &checked {
+        Ok(answer) => {
+            let (run, origin) = (proof.run.to_string(), safe(&answer.body.origin));
+            let reach = format!("the first {} of {} entries of {origin}", answer.covers, answer.body.size);
+            session.out.line(match answer.entries {
+                0 => format!("there is no run {run} in {reach}"),
+                1 => format!("{run} has 1 entry, and no other, in {reach}"),
+                n => format!("{run} has {n} entries, and no other, in {reach}"),
+            });
+            for entry in &proof.entries {
+                session.out.note(safe(String::from_utf8_lossy(entry)));
+            }
+        }
+        Err(why) => session.out.line(format!("not proved: {}", safe(why.to_string()))),
+    }
+    Ok(if checked.is_ok() { exit::OK } else { exit::FOUND })
+}
+
+/// The largest proof that is read: a run of thousands of entries brings all of them.
+const PROOF_BYTES: u64 = 64 << 20;
+
 fn check(file: &Path, keys: &[String], session: &Session) -> Result<u8, CliError> {
     let keys = super::verify::pinned(keys)?;
     if keys.is_empty() {
         return Err(CliError::usage("--key names the log's public key", None));
     }
-    let bytes = super::verify::read_small(file)?;
+    let bytes = super::verify::read_up_to(file, PROOF_BYTES)?;
+    if RunProof::is_one(&bytes) {
+        return check_run(&bytes, &keys, session);
+    }
     let refused = |error: crate::format::RecordError| CliError::refused(error.to_string(), None);
     let proof = crate::format::proof::LogProof::parse(&bytes).map_err(refused)?;
     let checked = proof.check(&keys);

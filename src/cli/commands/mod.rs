@@ -3,9 +3,11 @@
 pub(super) mod adopt;
 pub(super) mod aggregate;
 pub(super) mod audit;
+pub(super) mod check_evidence;
 pub(super) mod completions;
 pub(super) mod demo;
 pub(super) mod diff;
+pub(super) mod evidence;
 pub(super) mod history;
 pub(super) mod init;
 pub(super) mod list;

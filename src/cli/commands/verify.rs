@@ -51,10 +51,15 @@ pub(super) fn pinned(keys: &[String]) -> Result<Vec<VerifyingKey>, CliError> {
 
 /// Reads a note or proof that was kept somewhere.
 pub(super) fn read_small(path: &Path) -> Result<Vec<u8>, CliError> {
+    read_up_to(path, MAX_NOTE_BYTES as u64)
+}
+
+/// Reads a file of at most so many bytes.
+pub(super) fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, CliError> {
     let refused = |why: String| CliError::refused(format!("{}: {why}", path.display()), None);
     let file = std::fs::File::open(path).map_err(|error| refused(error.to_string()))?;
     let mut bytes = Vec::new();
-    let limit = MAX_NOTE_BYTES as u64 + 1;
+    let limit = most + 1;
     file.take(limit).read_to_end(&mut bytes).map_err(|error| refused(error.to_string()))?;
     if bytes.len() as u64 == limit { Err(refused("it is too large".to_owned())) } else { Ok(bytes) }
 }
