@@ -132,6 +132,7 @@ impl Operation {
             operation.note_foreign(&mut session, &found)?;
             drop(session);
             operation.states = States::open(&store)?;
+            store.settle_carriers(&mut operation)?;
         }
         Ok(operation)
     }
@@ -337,7 +338,8 @@ impl Operation {
 }
 
 impl Store {
-    /// Whether an interrupted command left a batch to settle or a staging folder to remove.
+    /// Whether an interrupted command left a batch to settle, a staging folder to remove or an intent
+    /// without an outcome.
     fn is_unfinished(&self) -> Result<bool, StoreError> {
         if !self.log()?.pending.is_empty() {
             return Ok(true);
@@ -346,7 +348,10 @@ impl Store {
             let lock = format!("{}/{name}.lock", paths::TMP);
             !FileLock::is_held(&self.disk, &lock).unwrap_or(true)
         };
-        Ok(self.staging_folders().iter().any(abandoned))
+        if self.staging_folders().iter().any(abandoned) {
+            return Ok(true);
+        }
+        Ok(!self.open_intents()?.is_empty() && !FileLock::is_held(&self.disk, paths::CARRIERS_LOCK)?)
     }
 
     /// Finishes what an interrupted command left.

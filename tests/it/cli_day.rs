@@ -204,7 +204,7 @@ fn cli_users_day_as_json_has_the_documented_shapes() {
     let diff = bench.json(&["diff", &run, first, second], 0);
     shape(&diff, &["diff", "from", "job_id", "run_id", "to"]);
     let back = bench.json(&["rollback", "--operation", operation], 0);
-    shape(&back, &["operation", "runs"]);
+    shape(&back, &["operation", "runs", "targets"]);
     shape(&back["runs"][0], &["after", "before", "entry", "job_id", "result", "run_id"]);
     assert_eq!(back["runs"].as_array().unwrap().len(), 2);
 
