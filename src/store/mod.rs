@@ -14,6 +14,7 @@ mod command;
 mod commit;
 mod error;
 mod facts;
+mod group;
 mod history;
 mod init;
 mod judge;
@@ -31,6 +32,7 @@ mod restore;
 mod rollback;
 mod run_map;
 mod scan;
+mod session;
 mod show;
 mod source;
 mod stage;
@@ -116,6 +118,8 @@ pub struct Store {
     config: StoreConfig,
     blobs: LocalBlobs,
     context: Context,
+    /// Where the threads that share this store meet to commit.
+    committer: Arc<group::Committer>,
 }
 
 impl Store {
@@ -143,7 +147,7 @@ impl Store {
             store_id: config.store_id,
         };
         let blobs = LocalBlobs::open(disk.clone(), options);
-        Ok(Self { disk, config, blobs, context })
+        Ok(Self { disk, config, blobs, context, committer: Arc::default() })
     }
 
     /// The nearest folder upwards from here that is a store, as git finds its repository.

@@ -31,6 +31,7 @@ mod corpus;
 mod crash;
 mod docs;
 mod fixture;
+mod group;
 mod layers;
 mod layouts;
 mod many;
