@@ -154,6 +154,8 @@ commands! {
     Verify = verify, "verify";
     Review = review, "review";
     Audit = audit, "audit";
+    Evidence = evidence, "evidence";
+    CheckEvidence = check_evidence, "check-evidence";
     Pack = pack, "pack";
     Restore = restore, "restore";
     Reindex = reindex, "reindex";

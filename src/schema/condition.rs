@@ -3,7 +3,7 @@
 //! In `pack.toml` a condition is an inline table: `{ present = "/p" }`, `{ absent = "/p" }`,
 //! `{ absent_or_empty = "/p" }`, `{ at = "/p", equals = 1 }` (or `equals_json = "null"`),
 //! `{ at = "/p", differs = 1 }`, `{ at = "/p", one_of = [1, 2] }`, `{ at = "/p", type = "string" }`,
-//! `{ at = "/p", above = 0 }`, `{ at = "/p", below = 1 }`.
+//! `{ at = "/p", above = 0 }`, `{ at = "/p", below = 1 }`, `{ at = "/p", min_length = 3 }`.
 //! A list of conditions holds when each of them does.
 
 use super::error::{PackError, PackErrorKind};
@@ -24,6 +24,8 @@ pub(super) enum Test {
     Above(f64),
     /// A number below this one; both as binary64.
     Below(f64),
+    /// A text of at least so many characters.
+    MinLength(u32),
 }
 
 /// The types of JSON Schema.
@@ -86,8 +88,17 @@ impl Condition {
             }
         }
         if let Some(at) = table.pattern("at")? {
-            const TESTS: &[&str] =
-                &["equals", "equals_json", "differs", "differs_json", "one_of", "type", "above", "below"];
+            const TESTS: &[&str] = &[
+                "equals",
+                "equals_json",
+                "differs",
+                "differs_json",
+                "one_of",
+                "type",
+                "above",
+                "below",
+                "min_length",
+            ];
             let mut tests = Vec::new();
             tests.extend(table.value("equals", "equals_json")?.map(Test::Equals));
             tests.extend(table.value("differs", "differs_json")?.map(Test::Differs));
@@ -98,6 +109,7 @@ impl Condition {
             }
             tests.extend(table.number("above")?.map(Test::Above));
             tests.extend(table.number("below")?.map(Test::Below));
+            tests.extend(table.count("min_length", u32::MAX)?.map(Test::MinLength));
             let types = table.texts("type")?;
             if !types.is_empty() {
                 let types = types.into_iter().map(|text| {
@@ -126,10 +138,17 @@ impl Condition {
 
     /// Whether it holds; each `*` means what it matched in `place`, if given, and else each child.
     pub fn holds(&self, doc: &Doc<'_>, place: Option<(&PointerPattern, &Pointer)>) -> bool {
-        let bound = place.and_then(|(pattern, pointer)| self.at.bind(pattern, pointer));
-        let nodes: Vec<Node<'_>> = match bound.or_else(|| self.at.as_pointer()) {
-            Some(pointer) => doc.at(&pointer).into_iter().collect(),
-            None => self.at.nodes(doc),
+        let (one, several);
+        let nodes: &[Node<'_>] = if self.at.stars() == 0 {
+            one = self.at.node(doc);
+            one.as_slice()
+        } else {
+            let bound = place.and_then(|(pattern, pointer)| self.at.bind(pattern, pointer));
+            several = match bound {
+                Some(pointer) => doc.at(&pointer).into_iter().collect(),
+                None => self.at.nodes(doc),
+            };
+            &several
         };
         let any = !nodes.is_empty();
         let all = |test: &dyn Fn(&Node<'_>) -> bool| any && nodes.iter().all(test);
@@ -143,6 +162,9 @@ impl Condition {
             Test::Type(types) => all(&|node| types.iter().any(|kind| kind.fits(node))),
             Test::Above(bound) => all(&|node| number(node).is_some_and(|value| value > *bound)),
             Test::Below(bound) => all(&|node| number(node).is_some_and(|value| value < *bound)),
+            Test::MinLength(least) => all(&|node| {
+                node.as_str().is_some_and(|text| text.chars().count() as u64 >= u64::from(*least))
+            }),
         }
     }
 
@@ -158,6 +180,7 @@ impl Condition {
             Test::OneOf(values) => format!("{at} is one of {}", print_compact(&Json::Array(values.clone()))),
             Test::Above(bound) => format!("{at} is a number above {bound}"),
             Test::Below(bound) => format!("{at} is a number below {bound}"),
+            Test::MinLength(least) => format!("{at} is a text of {least} characters or more"),
             Test::Type(types) => {
                 let names: Vec<_> = types.iter().map(|kind| kind.name()).collect();
                 format!("{at} is of type {}", names.join(" or "))

@@ -20,7 +20,7 @@
 //! | `[[derived]]` | `path`, `formula`, `version` (one or a list, each a version or `version/variant`): the formula that a member has there. A `compute` says it for the version that its migration leads to |
 //! | `[[deprecated]]` | `path`, `since` (a version), `use` (what to use instead), and `goes_in` (a version, which the pack need not have yet) or `grace` (how many releases after `since` keep it; 2). Only documents at `since` or later are told |
 //! | `[[fact]]` | `name`, `must_be = "id"`, and one of `file` + `format` + `pointer`; `member` + `pattern` (`"jobs/<id>/brief.yaml"`); `files` (a folder) |
-//! | `[[migration]]` | `from`, `to` (a version, or `version/variant`), `summary`, `[[migration.step]]` |
+//! | `[[migration]]` | `from`, `to` (a version, or `version/variant`), `summary`, `inverse` (`true`: the migration the other way undoes it, which `pack check` tries), `[[migration.step]]` |
 //!
 //! Paths are JSON Pointers in which `*` stands for each child. The engine writes the label itself.
 //! Every step has `op`, `path`, and may have `when` (a list of conditions, all of which must hold):
@@ -45,7 +45,8 @@
 //! order) with `otherwise` (`"absent"`, `"fail"`), `otherwise_value` or `otherwise_json`. A
 //! condition is `{ present = "/p" }`, `{ absent = "/p" }`, `{ absent_or_empty = "/p" }`, or
 //! `{ at = "/p", … }` with one of `equals`, `equals_json`, `differs`, `differs_json`, `one_of`,
-//! `one_of_json`, `type`, `above`, `below` (a number above or below this one, both as binary64).
+//! `one_of_json`, `type`, `above`, `below` (a number above or below this one, both as binary64),
+//! `min_length` (a text of at least so many characters).
 //!
 //! The expressions of `compute` are a language of their own:
 //!
@@ -77,17 +78,23 @@
 mod apply;
 mod builtin;
 mod carried;
+pub mod check;
+mod compat;
 mod compute;
 mod condition;
 mod deprecated;
 mod derive;
+mod describe;
 mod detect;
 pub mod diff;
+mod draft;
+mod draw;
 mod end;
 mod engine;
 mod error;
 mod expr;
 mod fact;
+mod fit;
 mod foreign;
 mod formula;
 mod graph;
@@ -105,8 +112,10 @@ mod tests;
 pub use apply::StepProblem;
 pub use builtin::{builtin_names, pack_files};
 pub use carried::{AddedColumn, CarrierKind, SqliteCarrier};
+pub use compat::Compatibility;
 pub use deprecated::Deprecation;
 pub use detect::Detection;
+pub use draft::{Draft, DraftError, Sample, draft};
 pub use end::{Destination, End};
 pub use engine::{Outcome, Refusal, Rewrite, Stamp};
 pub use error::{PackError, PackErrorKind};

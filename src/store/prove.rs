@@ -2,7 +2,7 @@
 
 use super::run_map::{RunMap, map_key};
 use super::states::States;
-use super::{LogView, Store, StoreError};
+use super::{Checkpoint, LogView, Store, StoreError};
 use crate::base::id::RunKey;
 use crate::format::entry::{Entry, EntryKind};
 use crate::format::paths;
@@ -90,17 +90,27 @@ impl Store {
     }
 
     fn prove_once(&self, index: u64) -> Result<LogProof, StoreError> {
-        let damaged = |place: &str, why: String| StoreError::LogDamaged { place: place.to_owned(), why };
         // The checkpoint first: the log is then at least as large.
-        let checkpoint = self.checkpoint()?;
-        let view = self.log()?;
-        let body = checkpoint.as_ref().map(|checkpoint| &checkpoint.body);
-        let size = body.map_or(0, |body| body.size);
-        let (Some(checkpoint), true) = (&checkpoint, index < size) else {
-            return Err(StoreError::NotPublished { index, size });
+        let Some(checkpoint) = self.checkpoint()? else {
+            return Err(StoreError::NotPublished { index, size: 0 });
         };
-        let entry = self.entry_bytes(&view, index)?;
-        let reader = self.hash_reader(&view);
+        self.prove_in(&checkpoint, &self.log()?, index)
+    }
+
+    /// The proof that an entry is in the tree of this checkpoint.
+    pub(super) fn prove_in(
+        &self,
+        checkpoint: &Checkpoint,
+        view: &LogView,
+        index: u64,
+    ) -> Result<LogProof, StoreError> {
+        let damaged = |place: &str, why: String| StoreError::LogDamaged { place: place.to_owned(), why };
+        let size = checkpoint.body.size;
+        if index >= size {
+            return Err(StoreError::NotPublished { index, size });
+        }
+        let entry = self.entry_bytes(view, index)?;
+        let reader = self.hash_reader(view);
         let hashes = merkle::prove_inclusion(index, size, &reader)
             .map_err(|error| damaged("audit/tile", error.to_string()))?;
         let (leaf, root) = (merkle::leaf_hash(&entry), Hash::from_bytes(checkpoint.body.root));

@@ -123,3 +123,258 @@ fn pack_that_cannot_be_read_is_refused_with_its_place() {
     assert!(bench.error(&["pack", "install", "mine"], 6)["message"].as_str().unwrap().contains("a/b"));
     assert_eq!(bench.json(&["verify"], 0)["checked"]["entries"], 0);
 }
+
+/// A pack whose shapes are given as version, properties and required members.
+fn write_pack(bench: &Bench, below: &str, head: &str, shapes: &[(&str, &str, &str)], rest: &str) {
+    let mut text = format!(
+        "[pack]\nname = \"p\"\nversion = \"1\"\nversion_at = \"/v\"\nhead = \"{head}\"\norder = \"graph\"\n\n"
+    );
+    for (version, properties, required) in shapes {
+        text.push_str(&format!("[[shape]]\nversion = \"{version}\"\nschema = \"{version}.json\"\n\n"));
+        let schema = format!(
+            r#"{{"type": "object", "required": ["v"{required}], "properties": {{"v": {{"const": "{version}"}}{properties}}}}}"#
+        );
+        bench.write(&format!("{below}/{version}.json"), schema);
+    }
+    bench.write(&format!("{below}/pack.toml"), text + rest);
+}
+
+const N: &str = r#", "n": {"type": "integer"}"#;
+const RENAME: &str = "[[migration]]\nfrom = \"1\"\nto = \"2\"\n\n    [[migration.step]]\n    op = \"rename\"\n    \
+                      path = \"/n\"\n    to = \"m\"\n";
+
+/// Checks a pack and gives its one finding.
+#[track_caller]
+fn finding(bench: &Bench, below: &str, code: &str) -> Value {
+    let report = bench.json(&["pack", "check", below, "--documents", "60"], 3);
+    let all = report["packs"][0]["findings"].as_array().unwrap().clone();
+    let failures: Vec<&Value> = all.iter().filter(|finding| finding["warning"] == false).collect();
+    assert_eq!(failures.len(), 1, "{all:#?}");
+    assert_eq!(failures[0]["code"], code, "{all:#?}");
+    failures[0].clone()
+}
+
+#[test]
+fn sound_pack_passes_with_counts_and_the_same_seed_makes_the_same_documents() {
+    let bench = Bench::new();
+    small_pack(&bench, "mine");
+    bench.write("mine/examples/1--plain.json", "{\"v\": \"1\", \"n\": 7, \"who\": \"me\"}\n");
+    let report = bench.json(&["pack", "check", "./mine", "--documents", "200"], 0);
+    let pack = &report["packs"][0];
+    assert_eq!((&pack["ok"], &pack["findings"]), (&true.into(), &serde_json::json!([])));
+    let counts = ["shapes", "generated", "examples", "respelled"].map(|name| pack[name].as_u64().unwrap());
+    assert_eq!(counts, [2, 400, 1, 401]);
+    assert_eq!(pack["migrations"][0]["migrated"], 201);
+    assert_eq!(bench.json(&["pack", "check", "mine", "--documents", "200"], 0), report);
+    bench.run(&["pack", "check", "mine"]).exits(0).says("0 findings").says("2000 documents made");
+    bench.run(&["pack", "check", "mine", "sigilzero", "--documents", "30"]).exits(0).says("routes compared");
+    assert!(bench.error(&["pack", "check", "nowhere"], 4)["hint"].is_string());
+    bench.write("mine/2.schema.json", "{\"type\": 1}");
+    let message = bench.error(&["pack", "check", "mine"], 6)["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("mine/2.schema.json:1:1: not a JSON Schema"), "{message}");
+}
+
+#[test]
+fn dead_end_without_a_reason_is_found_and_one_with_a_reason_is_not() {
+    let bench = Bench::new();
+    let m = r#", "m": {"type": "integer"}"#;
+    write_pack(&bench, "p", "2", &[("0", "", ""), ("1", N, ""), ("2", m, "")], RENAME);
+    let found = finding(&bench, "p", "dead-end");
+    assert_eq!((found["about"].as_str(), found["line"].as_u64()), (Some("0"), Some(8)));
+    let text =
+        bench.read("p/pack.toml") + "\n[[end]]\nversion = \"0\"\nreason = \"nobody has it\"\nstuck = true\n";
+    bench.write("p/pack.toml", text);
+    bench.json(&["pack", "check", "p", "--documents", "60"], 0);
+}
+
+#[test]
+fn result_that_does_not_fit_its_target_is_shrunk_to_the_smallest_document() {
+    let bench = Bench::new();
+    let m = r#", "m": {"type": "integer", "maximum": 1000}"#;
+    write_pack(&bench, "p", "2", &[("1", N, ""), ("2", m, "")], RENAME);
+    let found = finding(&bench, "p", "misfit");
+    assert_eq!((found["about"].as_str(), found["line"].as_u64()), (Some("1 -> 2"), Some(16)));
+    let document: Value = serde_json::from_str(found["document"].as_str().unwrap()).unwrap();
+    assert_eq!(document.as_object().unwrap().len(), 2, "{document}");
+    assert!(document["n"].as_i64().unwrap() > 1000);
+    bench
+        .run(&["pack", "check", "p"])
+        .exits(3)
+        .says("p/pack.toml:16:1")
+        .says("document: {")
+        .says("greater than");
+}
+
+#[test]
+fn step_that_cannot_be_done_is_found_with_its_place() {
+    let bench = Bench::new();
+    let step = "[[migration]]\nfrom = \"1\"\nto = \"2\"\n\n    [[migration.step]]\n    op = \"default\"\n    path = \
+                \"/c/tags\"\n    value = []\n";
+    let c = r#", "c": {"type": "object"}"#;
+    write_pack(&bench, "p", "2", &[("1", c, ""), ("2", c, "")], step);
+    let found = finding(&bench, "p", "step-fails");
+    assert_eq!((found["line"].as_u64(), found["document"].as_str()), (Some(20), Some(r#"{"v":"1"}"#)));
+}
+
+#[test]
+fn migration_that_depends_on_the_spelling_of_a_number_is_found() {
+    let bench = Bench::new();
+    let n = r#", "n": {"enum": [1.5, 2.5]}, "big": {"type": "boolean"}"#;
+    let step = "[[migration]]\nfrom = \"1\"\nto = \"2\"\n\n    [[migration.step]]\n    op = \"set\"\n    path = \
+                \"/big\"\n    value = true\n    when = [{ at = \"/n\", equals = 1.5 }]\n";
+    write_pack(&bench, "p", "2", &[("1", n, r#", "n""#), ("2", n, r#", "n""#)], step);
+    let found = finding(&bench, "p", "spelling");
+    assert_eq!(found["document"], r#"{"n":1.5,"v":"1"}"#);
+}
+
+#[test]
+fn routes_that_give_different_documents_are_found() {
+    let bench = Bench::new();
+    let set = |from: &str, to: &str, value: &str| {
+        format!(
+            "[[migration]]\nfrom = \"{from}\"\nto = \"{to}\"\n\n    [[migration.step]]\n    op = \"default\"\n    \
+             path = \"/by\"\n    value = \"{value}\"\n\n"
+        )
+    };
+    let by = r#", "by": {"type": "string"}"#;
+    let rest = set("1", "2", "step") + &set("2", "3", "step") + &set("1", "3", "leap");
+    write_pack(&bench, "p", "3", &[("1", by, ""), ("2", by, ""), ("3", by, "")], &rest);
+    let found = finding(&bench, "p", "routes-differ");
+    assert_eq!(found["document"], r#"{"v":"1"}"#);
+    assert_eq!(found["difference"], serde_json::json!([r#"/by: "leap" -> "step""#]));
+    assert!(found["message"].as_str().unwrap().contains("1 -> 3 and 1 -> 2 -> 3"));
+    bench.write("p/pack.toml", bench.read("p/pack.toml").replace("leap", "step"));
+    let report = bench.json(&["pack", "check", "p", "--documents", "60"], 0);
+    assert_eq!(report["packs"][0]["routes_compared"], 60);
+}
+
+#[test]
+fn inverse_that_does_not_come_back_or_is_not_there_is_found() {
+    let bench = Bench::new();
+    let m = r#", "m": {"type": "integer"}"#;
+    let there = RENAME.replace("to = \"2\"\n", "to = \"2\"\ninverse = true\n");
+    write_pack(&bench, "p", "2", &[("1", N, ""), ("2", m, "")], &there);
+    finding(&bench, "p", "inverse");
+    let back = "\n[[migration]]\nfrom = \"2\"\nto = \"1\"\n\n    [[migration.step]]\n    op = \"remove\"\n    path = \
+                \"/m\"\n    reason = \"lost\"\n";
+    let text = bench.read("p/pack.toml");
+    bench.write("p/pack.toml", format!("{text}{back}"));
+    let found = finding(&bench, "p", "inverse");
+    assert_eq!(found["difference"].as_array().unwrap().len(), 1);
+    let renamed = RENAME.replace("\"1\"", "\"x\"").replace("\"2\"", "\"1\"").replace("\"x\"", "\"2\"");
+    let renamed = renamed.replace("\"/n\"", "\"/m\"").replace("to = \"m\"", "to = \"n\"");
+    bench.write("p/pack.toml", format!("{text}\n{renamed}"));
+    let report = bench.json(&["pack", "check", "p", "--documents", "60"], 0);
+    assert_eq!(report["packs"][0]["migrations"][0]["round_trips"], 60);
+}
+
+#[test]
+fn migration_that_refuses_everything_or_could_not_be_tried_is_found() {
+    let bench = Bench::new();
+    let require = "[[migration]]\nfrom = \"1\"\nto = \"2\"\n\n    [[migration.step]]\n    op = \"require\"\n    that = \
+                   [{ at = \"/n\", type = \"string\" }]\n    text = \"n has to be a text\"\n";
+    write_pack(&bench, "p", "2", &[("1", N, ""), ("2", N, "")], require);
+    let found = finding(&bench, "p", "all-refused");
+    assert!(found["message"].as_str().unwrap().contains("n has to be a text"), "{found}");
+    let odd = r#", "n": {"type": "string", "pattern": "^[^ab]{3}q$"}"#;
+    write_pack(&bench, "q", "2", &[("1", odd, r#", "n""#), ("2", "", "")], &RENAME.replace("\"m\"", "\"k\""));
+    finding(&bench, "q", "untested");
+    bench.write("q/examples/1--one.json", r#"{"v": "1", "n": "xyzq"}"#);
+    bench.json(&["pack", "check", "q", "--documents", "20"], 0);
+}
+
+#[test]
+fn example_that_is_not_what_its_name_says_is_found() {
+    let bench = Bench::new();
+    small_pack(&bench, "mine");
+    bench.write("mine/examples/2--plain.json", r#"{"v": "1", "n": 7}"#);
+    assert_eq!(finding(&bench, "mine", "example")["file"], "examples/2--plain.json");
+    std::fs::rename(bench.path("mine/examples/2--plain.json"), bench.path("mine/examples/3--plain.json"))
+        .unwrap();
+    finding(&bench, "mine", "example");
+    std::fs::rename(bench.path("mine/examples/3--plain.json"), bench.path("mine/examples/1--plain.json"))
+        .unwrap();
+    bench.json(&["pack", "check", "mine", "--documents", "20"], 0);
+}
+
+#[test]
+fn destructive_steps_and_overlapping_shapes_are_warned_of() {
+    let bench = Bench::new();
+    let old = r#", "n": {"type": ["integer", "null"]}, "gone": {"type": "string"}, "k": {"type": "integer"}"#;
+    let new = r#", "n": {"type": "integer"}, "k": {"type": "integer"}"#;
+    let rest = "[[migration]]\nfrom = \"1\"\nto = \"2\"\n\n    [[migration.step]]\n    op = \"remove\"\n    path = \
+                \"/gone\"\n    reason = \"unused\"\n\n    [[migration.step]]\n    op = \"require\"\n    that = [{ at = \
+                \"/n\", type = \"integer\" }, { present = \"/k\" }]\n    text = \"n and k are needed\"\n";
+    write_pack(&bench, "p", "2", &[("1", old, ""), ("2", new, r#", "k""#)], rest);
+    let report = bench.json(&["pack", "check", "p", "--documents", "60"], 0);
+    let warnings = &report["packs"][0];
+    let mut found = codes(warnings);
+    found.sort_unstable();
+    assert_eq!(found, ["loses", "narrows", "requires"]);
+    let migration = &warnings["migrations"][0];
+    assert_eq!((&migration["old_reads_new"], &migration["new_reads_old"]), (&false.into(), &false.into()));
+
+    let shape = |variant: &str| {
+        format!("[[shape]]\nversion = \"2\"\nvariant = \"{variant}\"\nschema = \"2.json\"\n\n")
+    };
+    let one = "[[shape]]\nversion = \"2\"\nschema = \"2.json\"\n\n";
+    let text = bench.read("p/pack.toml").replace(one, &(shape("a") + &shape("b")));
+    bench.write("p/pack.toml", text);
+    let report = bench.json(&["pack", "check", "p", "--documents", "20"], 3);
+    assert!(codes(&report["packs"][0]).contains(&"ambiguous"), "{report:#}");
+}
+
+#[test]
+fn drafted_pack_tells_every_document_it_was_drafted_from() {
+    let bench = Bench::new();
+    bench.write("one.json", r#"{"schema_version": "1.0.0", "id": "a", "score": 0.5}"#);
+    bench.write(
+        "more.jsonl",
+        "{\"schema_version\": \"1.0.0\", \"id\": \"b\", \"result\": {\"score\": 1}}\r\n\n{\"schema_version\": \
+         \"1.1.0\", \"id\": \"c\", \"result\": {\"score\": 1, \"unit\": \"ms\"}}\n",
+    );
+    let made = bench.json(&["pack", "new", "scores", "--from", "one.json", "more.jsonl"], 0);
+    assert_eq!((made["documents"].as_u64(), made["version_at"].as_str()), (Some(3), Some("/schema_version")));
+    let shapes: Vec<&str> =
+        made["shapes"].as_array().unwrap().iter().map(|shape| shape["shape"].as_str().unwrap()).collect();
+    assert_eq!(shapes, ["1.0.0/a", "1.0.0/b", "1.1.0"]);
+    assert!(bench.read("scores/pack.toml").contains("{ present = \"/score\" }"));
+    // What is missing is what only the author knows: the migrations.
+    let report = bench.json(&["pack", "check", "scores", "--documents", "40"], 3);
+    assert_eq!(codes(&report["packs"][0]), ["dead-end", "dead-end"]);
+    assert_eq!(report["packs"][0]["examples"], 3);
+    assert!(bench.error(&["pack", "new", "scores", "--from", "one.json"], 6)["hint"].is_string());
+    bench
+        .run(&["pack", "new", "other", "--from", "one.json", "-o", "x/y"])
+        .exits(0)
+        .says("1.0.0  1 document");
+    bench.write("bad.jsonl", "{\"schema_version\": \"1\"}\n{\n");
+    let message = bench.error(&["pack", "new", "z", "--from", "bad.jsonl"], 6)["message"].to_string();
+    assert!(message.contains("bad.jsonl:2"), "{message}");
+    bench.error(&["pack", "new", "z", "--from", "one.json", "--version-at", "x"], 2);
+    assert!(!bench.path("z").exists());
+}
+
+#[test]
+fn graph_and_page_are_drawn_for_terminals_and_files() {
+    let bench = Bench::new();
+    small_pack(&bench, "mine");
+    bench.run(&["pack", "graph", "mine"]).exits(0).says("1\n│   n is called count\n└─> 2 (head)\n");
+    bench.run(&["pack", "graph", "mine", "-o", "g.svg"]).exits(0).says("wrote g.svg");
+    let svg = bench.read("g.svg");
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n") && svg.contains(">2</text>"), "{svg}");
+    assert_eq!(bench.json(&["pack", "graph", "sigilzero"], 0)["migrations"].as_array().unwrap().len(), 3);
+    bench.run(&["pack", "docs", "mine"]).exits(0).says("# notes 1.0.0").says("| `/count` | integer | yes |");
+    bench.run(&["pack", "docs", "mine", "-o", "page.md"]).exits(0);
+    assert_eq!(bench.json(&["pack", "docs", "mine"], 0)["page"], bench.read("page.md"));
+}
+
+#[test]
+fn built_in_packs_pass_their_check() {
+    let bench = Bench::new();
+    for name in strongroom::schema::builtin_names() {
+        let report = bench.json(&["pack", "check", name, "--documents", "40"], 0);
+        let pack = &report["packs"][0];
+        println!("{name}: {} documents, {} routes compared", pack["generated"], pack["routes_compared"]);
+    }
+}

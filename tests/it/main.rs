@@ -12,6 +12,8 @@ mod cli_audit;
 #[cfg(feature = "cli")]
 mod cli_day;
 #[cfg(feature = "cli")]
+mod cli_evidence;
+#[cfg(feature = "cli")]
 mod cli_exit;
 #[cfg(feature = "cli")]
 mod cli_hostile;
@@ -22,6 +24,7 @@ mod cli_log;
 #[cfg(feature = "cli")]
 mod cli_pack;
 #[cfg(feature = "cli")]
+mod cli_policy;
 mod cli_process;
 #[cfg(feature = "cli")]
 mod cli_witness;

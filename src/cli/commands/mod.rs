@@ -2,9 +2,11 @@
 
 pub(super) mod adopt;
 pub(super) mod audit;
+pub(super) mod check_evidence;
 pub(super) mod completions;
 pub(super) mod demo;
 pub(super) mod diff;
+pub(super) mod evidence;
 pub(super) mod history;
 pub(super) mod init;
 pub(super) mod list;
@@ -12,6 +14,7 @@ pub(super) mod log;
 pub(super) mod man;
 pub(super) mod migrate;
 pub(super) mod pack;
+mod policy;
 pub(super) mod query;
 pub(super) mod record;
 pub(super) mod reindex;

@@ -148,6 +148,27 @@ fn number_conditions_hold_for_numbers_on_their_side_only() {
 }
 
 #[test]
+fn length_condition_counts_characters_and_holds_for_texts_only() {
+    let step =
+        "[[migration.step]]\nop = \"require\"\nthat = [{ at = \"/t\", min_length = 3 }]\ntext = \"short\"";
+    let pack = two_versions("", step).expect("loads");
+    let holds = |t: &str| {
+        let text = format!("{{\"v\":\"1\",\"t\":{t}}}");
+        matches!(pack.migrate(text.as_bytes(), None, &Facts::default(), None), Outcome::Rewrite(_))
+    };
+    for (t, expected) in [
+        (r#""abc""#, true),
+        (r#""éé""#, false),
+        (r#""\u00e9\u00e9e""#, true),
+        ("[1,2,3]", false),
+        ("1000", false),
+    ] {
+        assert_eq!(holds(t), expected, "{t}");
+    }
+    assert!(two_versions("", &step.replace("= 3", "= -3")).is_err());
+}
+
+#[test]
 fn empty_object_above_a_measured_member_invents_nothing_and_a_filled_one_does() {
     let with = |value: &str| {
         let step = format!("[[migration.step]]\nop = \"default\"\npath = \"/c\"\nvalue = {value}");

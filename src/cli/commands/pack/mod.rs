@@ -1,5 +1,7 @@
 //! `strongroom pack`: what an author of packs needs, and the packs of a store.
 
+mod author;
+mod check;
 mod store;
 
 use std::path::Path;
@@ -21,6 +23,23 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
+    /// Find what is wrong with packs before anything is touched
+    ///
+    /// The version graph is looked at as declared; every migration is tried on the pack's examples
+    /// (examples/VERSION--name.json, or VERSION--VARIANT--name.json) and on documents made from its JSON
+    /// Schemas, spelled in several ways. A failure shows the smallest document found. Exit code 3 with
+    /// findings; warnings leave it alone.
+    Check(check::CheckArgs),
+    /// Draft a pack from example documents
+    ///
+    /// Documents are JSON files, or JSON Lines. They are told apart by their label and by which members
+    /// they have; each shape gets a JSON Schema and an example. Migrations are for the author to write:
+    /// strongroom pack check says which are missing.
+    New(author::NewArgs),
+    /// Draw the version graph: as text, or as SVG with -o
+    Graph(author::GraphArgs),
+    /// Write a page about a pack for people: versions, members, changes, policy
+    Docs(author::DocsArgs),
     /// Keep a pack in the store
     ///
     /// Its files lie under packs/ and among the objects, and one entry of the log names the pack with its
@@ -41,6 +60,10 @@ impl Args {
 
 pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     match args.action {
+        Action::Check(args) => check::run(&args, session),
+        Action::New(args) => author::new(&args, session),
+        Action::Graph(args) => author::graph(&args, session),
+        Action::Docs(args) => author::docs(&args, session),
         Action::Install(args) => store::install(&args, session),
         Action::List => store::list(session),
         Action::Show(args) => store::show(&args, session),

@@ -1,0 +1,454 @@
+//! A first pack from example documents: which shapes there are, how to tell them apart, and a JSON
+//! Schema for each. Migrations are the author's to write.
+//!
+//! Documents are grouped by label, then by what they hold: two that differ only in members that one of
+//! them lacks are one shape with optional members, and so are two that no condition could tell apart. A
+//! draft is answered only if it reads as a pack and each document is detected as exactly one shape.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::error::PackError;
+use super::pack::{PACK_FILE, Pack};
+use crate::base::json::{self, Doc, Json, Kind, Node, Pointer, quote};
+
+/// An example document.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample<'s> {
+    /// Where it comes from, for messages.
+    pub place: &'s str,
+    /// Its text.
+    pub text: &'s [u8],
+}
+
+/// A drafted pack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Its files.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// Each shape, and how many of the documents have it.
+    pub shapes: Vec<(String, usize)>,
+    /// Where the label was found.
+    pub version_at: Option<Pointer>,
+}
+
+/// Why no pack can be drafted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DraftError {
+    /// There is nothing to draft from.
+    #[error("there are no documents to draft a pack from")]
+    NoDocuments,
+    /// A document cannot be read.
+    #[error("{place}: {why}")]
+    Document {
+        /// Where it is.
+        place: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A document has the label's place, but no text there.
+    #[error("{place}: what is at {at} is no text; name another place with --version-at")]
+    Label {
+        /// Where the document is.
+        place: String,
+        /// The label's place.
+        at: Pointer,
+    },
+    /// The draft does not read as a pack.
+    #[error("the draft cannot be read: {0}")]
+    Pack(#[from] PackError),
+    /// A document is not told by the draft.
+    #[error("{place}: the draft does not tell it: {detection}")]
+    NotTold {
+        /// Where the document is.
+        place: String,
+        /// What the draft says.
+        detection: String,
+    },
+}
+
+/// Members in which labels are looked for.
+const LABELS: [&str; 3] = ["/schema_version", "/version", "/app_version"];
+/// More groups than this under one label are taken for one shape with optional members.
+const MOST_SHAPES: usize = 8;
+/// An object with more names than this over all documents, none in each, is taken for a map.
+const MAP_NAMES: usize = 24;
+/// The version of documents that have no label.
+const UNLABELLED: &str = "unlabelled";
+
+/// Documents of one shape.
+struct Group<'d> {
+    docs: Vec<&'d Doc<'d>>,
+    /// The first document's number, for the order.
+    first: usize,
+}
+
+/// Drafts a pack. `version_at` says where the label is; without it the usual places are tried.
+pub fn draft(name: &str, samples: &[Sample<'_>], version_at: Option<&Pointer>) -> Result<Draft, DraftError> {
+    let mut docs = Vec::with_capacity(samples.len());
+    for sample in samples {
+        let bad = |why: String| DraftError::Document { place: sample.place.to_owned(), why };
+        let doc = json::scan(sample.text).map_err(|error| bad(error.to_string()))?;
+        if doc.root().kind() != Kind::Object {
+            return Err(bad(format!("it is of type {}, not an object", doc.root().kind().name())));
+        }
+        docs.push(doc);
+    }
+    if docs.is_empty() {
+        return Err(DraftError::NoDocuments);
+    }
+    let is_text = |doc: &Doc<'_>, at: &Pointer| doc.at(at).is_some_and(|node| node.kind() == Kind::String);
+    let found = LABELS
+        .iter()
+        .filter_map(|at| at.parse::<Pointer>().ok())
+        .filter(|at| docs.iter().any(|doc| is_text(doc, at)))
+        .max_by_key(|at| docs.iter().filter(|doc| is_text(doc, at)).count());
+    let version_at = version_at.cloned().or(found);
+    let labels = labels(&docs, samples, version_at.as_ref())?;
+    let mut by_label: Vec<(Option<String>, Vec<usize>)> = Vec::new();
+    for (number, label) in labels.iter().enumerate() {
+        match by_label.iter_mut().find(|(own, _)| own == label) {
+            Some((_, numbers)) => numbers.push(number),
+            None => by_label.push((label.clone(), vec![number])),
+        }
+    }
+    let mut writer = Writer::new(name, version_at.as_ref());
+    for (label, numbers) in &by_label {
+        let mut groups = groups(&docs, numbers);
+        while let Some((a, b)) = merge_due(&groups) {
+            let other = groups.remove(b);
+            groups[a].docs.extend(other.docs);
+        }
+        groups.sort_by_key(|group| group.first);
+        writer.label(label.as_deref(), &groups);
+    }
+    let Writer { files, shapes, .. } = writer.end(&by_label);
+    let pack = Pack::parse(&files)?;
+    for (doc, sample) in docs.iter().zip(samples) {
+        let detection = pack.detect(doc);
+        if super::check::shape_of(&detection).is_none() {
+            let (place, detection) = (sample.place.to_owned(), detection.to_string());
+            return Err(DraftError::NotTold { place, detection });
+        }
+    }
+    Ok(Draft { files, shapes, version_at })
+}
+
+fn labels(
+    docs: &[Doc<'_>],
+    samples: &[Sample<'_>],
+    at: Option<&Pointer>,
+) -> Result<Vec<Option<String>>, DraftError> {
+    let Some(at) = at else { return Ok(vec![None; docs.len()]) };
+    docs.iter()
+        .zip(samples)
+        .map(|(doc, sample)| match doc.at(at) {
+            None => Ok(None),
+            Some(node) => match node.as_str() {
+                Some(text) if !text.is_empty() => Ok(Some(text.into_owned())),
+                _ => Err(DraftError::Label { place: sample.place.to_owned(), at: at.clone() }),
+            },
+        })
+        .collect()
+}
+
+fn names(doc: &Doc<'_>) -> BTreeMap<String, &'static str> {
+    let kind = |node: Node<'_>| node.kind().name();
+    doc.root().members().map(|m| (m.key().into_owned(), kind(m.value()))).collect()
+}
+
+/// Groups documents whose top members differ only by some that one of them lacks.
+fn groups<'d>(docs: &'d [Doc<'d>], numbers: &[usize]) -> Vec<Group<'d>> {
+    let mut groups: Vec<(BTreeMap<String, &'static str>, Group<'d>)> = Vec::new();
+    for &number in numbers {
+        let own = names(&docs[number]);
+        let fits = |seen: &BTreeMap<String, &'static str>| {
+            let agree = own.iter().all(|(name, kind)| {
+                seen.get(name).is_none_or(|other| other == kind || *kind == "null" || *other == "null")
+            });
+            let part = own.keys().all(|name| seen.contains_key(name))
+                || seen.keys().all(|name| own.contains_key(name));
+            agree && part
+        };
+        match groups.iter_mut().find(|(seen, _)| fits(seen)) {
+            Some((seen, group)) => {
+                group.docs.push(&docs[number]);
+                for (name, kind) in own {
+                    let known = seen.entry(name).or_insert(kind);
+                    if *known == "null" {
+                        *known = kind;
+                    }
+                }
+            }
+            None => groups.push((own, Group { docs: vec![&docs[number]], first: number })),
+        }
+    }
+    let mut groups: Vec<Group<'d>> = groups.into_iter().map(|(_, group)| group).collect();
+    if groups.len() > MOST_SHAPES {
+        let first = groups[0].first;
+        let docs = groups.drain(..).flat_map(|group| group.docs).collect();
+        groups.push(Group { docs, first });
+    }
+    groups
+}
+
+/// Members that all documents of one group have and none of the other.
+fn only_in<'d>(group: &Group<'d>, other: &Group<'d>) -> Option<String> {
+    let has = |doc: &Doc<'_>, name: &str| doc.root().get(name).is_some();
+    let first = group.docs.first()?;
+    first.root().members().map(|member| member.key().into_owned()).find(|name| {
+        group.docs.iter().all(|doc| has(doc, name)) && !other.docs.iter().any(|doc| has(doc, name))
+    })
+}
+
+/// A member with one type in all of one group and another type in all of the other.
+fn other_type<'d>(group: &Group<'d>, other: &Group<'d>) -> Option<(String, &'static str)> {
+    let kind = |doc: &Doc<'_>, name: &str| doc.root().get(name).map(|node| node.kind().name());
+    let first = group.docs.first()?;
+    first.root().members().find_map(|member| {
+        let name = member.key().into_owned();
+        let own = member.value().kind().name();
+        let told = group.docs.iter().all(|doc| kind(doc, &name) == Some(own))
+            && other.docs.iter().all(|doc| kind(doc, &name).is_some_and(|kind| kind != own));
+        told.then_some((name, own))
+    })
+}
+
+/// What tells a group from another, as a condition of a pack's file.
+fn condition<'d>(group: &Group<'d>, other: &Group<'d>) -> Option<String> {
+    let at = |name: &str| quote(&Pointer::root().child(name).to_string());
+    if let Some(name) = only_in(group, other) {
+        return Some(format!("{{ present = {} }}", at(&name)));
+    }
+    if let Some(name) = only_in(other, group) {
+        return Some(format!("{{ absent = {} }}", at(&name)));
+    }
+    let (name, kind) = other_type(group, other)?;
+    Some(format!("{{ at = {}, type = {} }}", at(&name), quote(kind)))
+}
+
+/// Two groups that nothing tells apart.
+fn merge_due(groups: &[Group<'_>]) -> Option<(usize, usize)> {
+    let mut pairs = (0..groups.len()).flat_map(|a| (a + 1..groups.len()).map(move |b| (a, b)));
+    pairs.find(|&(a, b)| {
+        condition(&groups[a], &groups[b]).is_none() || condition(&groups[b], &groups[a]).is_none()
+    })
+}
+
+struct Writer<'w> {
+    name: &'w str,
+    version_at: Option<&'w Pointer>,
+    tables: String,
+    files: BTreeMap<String, Vec<u8>>,
+    shapes: Vec<(String, usize)>,
+}
+
+impl<'w> Writer<'w> {
+    fn new(name: &'w str, version_at: Option<&'w Pointer>) -> Self {
+        Self { name, version_at, tables: String::new(), files: BTreeMap::new(), shapes: Vec::new() }
+    }
+
+    /// Writes the shapes of one label.
+    fn label(&mut self, label: Option<&str>, groups: &[Group<'_>]) {
+        let version = label.unwrap_or(UNLABELLED);
+        for (at, group) in groups.iter().enumerate() {
+            let variant = (groups.len() > 1).then(|| variant(at));
+            let file = self.file_name(version, variant.as_deref());
+            let mut conditions: BTreeSet<String> = groups
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != at)
+                .filter_map(|(_, other)| condition(group, other))
+                .collect();
+            if let (None, Some(place)) = (label, self.version_at) {
+                conditions.insert(format!("{{ absent = {} }}", quote(&place.to_string())));
+            }
+            self.tables.push_str(&format!("[[shape]]\nversion = {}\n", quote(version)));
+            if let Some(variant) = &variant {
+                self.tables.push_str(&format!("variant = {}\n", quote(variant)));
+            }
+            if label.is_none() && self.version_at.is_some() {
+                self.tables.push_str("unlabelled = true\n");
+            }
+            self.tables.push_str(&format!("schema = {}\n", quote(&file)));
+            if !conditions.is_empty() {
+                let list: Vec<String> = conditions.into_iter().collect();
+                self.tables.push_str(&format!("when = [{}]\n", list.join(", ")));
+            }
+            self.tables.push('\n');
+            let nodes: Vec<Node<'_>> = group.docs.iter().map(|doc| doc.root()).collect();
+            let mut schema = infer(&nodes, 0);
+            if let (Some(label), Some(place)) = (label, self.version_at) {
+                let at: String = place.tokens().map(|t| format!("/properties/{}", token(t))).collect();
+                if let Some(rule) = schema.pointer_mut(&at) {
+                    *rule = json!({ "const": label });
+                }
+            }
+            let mut whole = Map::new();
+            whole.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+            if let Value::Object(members) = schema {
+                whole.extend(members);
+            }
+            let text = serde_json::to_string_pretty(&Value::Object(whole)).unwrap_or_default();
+            let stem = file.trim_end_matches(".schema.json").to_owned();
+            if let Some(example) = group.docs.iter().min_by_key(|doc| doc.text().len())
+                && is_plain(version)
+            {
+                self.files.insert(format!("examples/{stem}--1.json"), example.text().as_bytes().to_vec());
+            }
+            self.files.insert(file, format!("{text}\n").into_bytes());
+            let shape = variant.map_or(version.to_owned(), |variant| format!("{version}/{variant}"));
+            self.shapes.push((shape, group.docs.len()));
+        }
+    }
+
+    fn file_name(&self, version: &str, variant: Option<&str>) -> String {
+        if !is_plain(version) {
+            return format!("shape-{}.schema.json", self.shapes.len() + 1);
+        }
+        match variant {
+            Some(variant) => format!("{version}--{variant}.schema.json"),
+            None => format!("{version}.schema.json"),
+        }
+    }
+
+    /// Writes the head of the pack's file.
+    fn end(mut self, by_label: &[(Option<String>, Vec<usize>)]) -> Self {
+        let versions: Vec<&str> =
+            by_label.iter().map(|(label, _)| label.as_deref().unwrap_or(UNLABELLED)).collect();
+        let parsed: Option<Vec<(semver::Version, &str)>> =
+            versions.iter().map(|text| Some((semver::Version::parse(text).ok()?, *text))).collect();
+        let (order, head) = match parsed.and_then(|list| list.into_iter().max()) {
+            Some((_, head)) => ("semver", head),
+            // Only the author knows the order; the last label seen is a guess.
+            None => ("graph", by_label.iter().rev().find_map(|(l, _)| l.as_deref()).unwrap_or(UNLABELLED)),
+        };
+        let mut text = format!(
+            "# Drafted from documents: look at each shape, name the variants, write the migrations, then run\n\
+             # strongroom pack check on this folder.\n\n[pack]\nname = {}\nversion = \"0.1.0\"\n",
+            quote(self.name)
+        );
+        if let Some(at) = self.version_at {
+            text.push_str(&format!("version_at = {}\n", quote(&at.to_string())));
+        }
+        text.push_str(&format!("head = {}\norder = {}\n\n", quote(head), quote(order)));
+        text.push_str(&self.tables);
+        self.files.insert(PACK_FILE.to_owned(), text.into_bytes());
+        self
+    }
+}
+
+/// `a` to `h`: there are never more.
+fn variant(at: usize) -> String {
+    char::from(b'a' + (at % 26) as u8).to_string()
+}
+
+/// Whether a version can be part of a file's name.
+fn is_plain(version: &str) -> bool {
+    let fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
+    version.len() <= 64 && version.chars().all(fit) && !version.starts_with('.') && !version.contains("--")
+}
+
+fn token(text: &str) -> String {
+    text.replace('~', "~0").replace('/', "~1")
+}
+
+/// A schema that takes these values.
+fn infer(nodes: &[Node<'_>], depth: usize) -> Value {
+    let mut kinds: BTreeSet<&'static str> = nodes.iter().map(|node| json_type(node)).collect();
+    if kinds.contains("number") {
+        kinds.remove("integer");
+    }
+    let mut schema = Map::new();
+    match kinds.iter().copied().collect::<Vec<_>>().as_slice() {
+        [] => return Value::Bool(true),
+        [one] => schema.insert("type".to_owned(), json!(one)),
+        several => schema.insert("type".to_owned(), json!(several)),
+    };
+    if depth > 32 {
+        return Value::Object(schema);
+    }
+    let objects: Vec<Node<'_>> = nodes.iter().copied().filter(|node| node.kind() == Kind::Object).collect();
+    let mut members: BTreeMap<String, Vec<Node<'_>>> = BTreeMap::new();
+    for member in objects.iter().flat_map(|node| node.members()) {
+        members.entry(member.key().into_owned()).or_default().push(member.value());
+    }
+    let in_all = |values: &Vec<Node<'_>>| values.len() == objects.len();
+    if members.len() > MAP_NAMES && objects.len() > 1 && !members.values().any(in_all) {
+        let all: Vec<Node<'_>> = members.into_values().flatten().collect();
+        schema.insert("additionalProperties".to_owned(), infer(&all, depth + 1));
+    } else if !members.is_empty() {
+        let required: Vec<&String> =
+            members.iter().filter(|(_, values)| in_all(values)).map(|(name, _)| name).collect();
+        if !required.is_empty() {
+            schema.insert("required".to_owned(), json!(required));
+        }
+        let properties: Map<String, Value> =
+            members.iter().map(|(name, values)| (name.clone(), infer(values, depth + 1))).collect();
+        schema.insert("properties".to_owned(), Value::Object(properties));
+    }
+    let items: Vec<Node<'_>> =
+        nodes.iter().filter(|node| node.kind() == Kind::Array).flat_map(|node| node.elements()).collect();
+    if !items.is_empty() {
+        schema.insert("items".to_owned(), infer(&items, depth + 1));
+    }
+    Value::Object(schema)
+}
+
+fn json_type(node: &Node<'_>) -> &'static str {
+    match Json::from(*node) {
+        Json::Number(text) if text.contains(['.', 'e', 'E']) => "number",
+        Json::Number(_) => "integer",
+        _ => node.kind().name(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drafted(texts: &[&str]) -> Result<Draft, DraftError> {
+        let samples: Vec<Sample<'_>> =
+            texts.iter().map(|text| Sample { place: "x", text: text.as_bytes() }).collect();
+        draft("mine", &samples, None)
+    }
+
+    #[test]
+    fn shapes_under_one_label_are_told_apart() {
+        let draft = drafted(&[
+            r#"{"version":"1.0.0","a":1,"b":[{"x":1.5}]}"#,
+            r#"{"version":"1.0.0","a":2,"b":[]}"#,
+            r#"{"version":"1.0.0","c":"t","b":[]}"#,
+            r#"{"version":"1.0.0","a":1,"b":[],"note":null}"#,
+            r#"{"version":"10.0.0","a":1}"#,
+            r#"{"version":"2.0.0","a":1}"#,
+            r#"{"a":1,"odd":true}"#,
+        ])
+        .unwrap();
+        let shapes: Vec<(&str, usize)> = draft.shapes.iter().map(|(name, n)| (name.as_str(), *n)).collect();
+        assert_eq!(shapes, [("1.0.0/a", 3), ("1.0.0/b", 1), ("10.0.0", 1), ("2.0.0", 1), ("unlabelled", 1)]);
+        let pack = Pack::parse(&draft.files).unwrap();
+        assert_eq!(pack.head(), "2.0.0", "an order by numbers needs a number in every version");
+        assert_eq!(draft.version_at.unwrap().to_string(), "/version");
+        let labelled = drafted(&[r#"{"version":"10.0.0"}"#, r#"{"version":"2.0.0"}"#]).unwrap();
+        assert_eq!(Pack::parse(&labelled.files).unwrap().head(), "10.0.0");
+    }
+
+    #[test]
+    fn documents_that_nothing_tells_apart_are_one_shape() {
+        let draft = drafted(&[r#"{"a":1,"b":1}"#, r#"{"a":1,"c":1}"#, r#"{"b":1,"c":1}"#]).unwrap();
+        assert_eq!(draft.shapes.iter().map(|(_, n)| n).sum::<usize>(), 3);
+        let many: Vec<String> = (0..40).map(|i| format!(r#"{{"k{i}":1,"z":"t"}}"#)).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(drafted(&many).unwrap().shapes, [("unlabelled".to_owned(), 40)]);
+    }
+
+    #[test]
+    fn what_is_no_document_is_refused_with_its_place() {
+        assert_eq!(drafted(&[]), Err(DraftError::NoDocuments));
+        for text in ["[]", "{", r#"{"version":""}"#] {
+            assert!(drafted(&[text, r#"{"version":"1"}"#]).is_err(), "{text}");
+        }
+    }
+}
