@@ -35,6 +35,7 @@ mod corpus;
 mod crash;
 mod docs;
 mod fixture;
+mod group;
 mod layers;
 mod layouts;
 mod many;
