@@ -114,6 +114,10 @@ codes! {
         "somebody slipped it in, or took a key; trust no checkpoint that rests on it";
     KeyRetired = "E184", "a retired key signed a tree larger than it is trusted for",
         "whoever has that key signs with it still; trust no checkpoint that rests on it";
+    PolicyUnmet = "E185", "no checkpoint of the log is cosigned as the policy asks",
+        "strongroom audit anchor request asks the witnesses; without their word the log may have been rewritten";
+    NotFresh = "E186", "what the policy's witnesses cosigned last is older than asked",
+        "ask them again; a store put back from an older copy looks like this too";
     AnchorMismatch = "E188", "a kept anchor is not of this log's tree, or not what it says it is",
         "the log was cut, rewritten or put back from an older copy, or the anchor was changed; keep it, it may be the proof";
     BagForm = "E190", "the bundle is not a whole BagIt bag",

@@ -15,6 +15,7 @@ pub mod head;
 pub mod key_statement;
 pub mod manifest;
 pub mod paths;
+pub mod policy;
 pub mod proof;
 pub mod run_proof;
 pub mod verification;

@@ -22,6 +22,7 @@ use crate::format::batch::Batch;
 use crate::format::entry::{Entry, EntryKind};
 use crate::format::finding::{Code, Exceptions, Finding};
 use crate::format::paths;
+use crate::format::policy::Policy;
 use crate::merkle;
 use crate::note::VerifyingKey;
 use crate::plan::keys::{KeyEvent, Keyring};
@@ -38,8 +39,20 @@ pub struct VerifyOptions {
     pub keys: Vec<VerifyingKey>,
     /// A checkpoint kept elsewhere.
     pub since: Option<Checkpoint>,
+    /// Whose word counts, and who must have cosigned.
+    pub policy: Option<Policy>,
+    /// How old the cosignatures that the policy asks for may be, in milliseconds.
+    pub fresh: Option<i64>,
     /// Whether a part of the log that nothing vouches for is a finding.
     pub strict: bool,
+}
+
+impl VerifyOptions {
+    /// The keys given and the policy's.
+    pub(super) fn pinned(&self) -> Vec<VerifyingKey> {
+        let logs = self.policy.iter().flat_map(|policy| &policy.logs);
+        self.keys.iter().chain(logs).cloned().collect()
+    }
 }
 
 /// What a check found.
@@ -63,6 +76,10 @@ pub struct VerifyReport {
     pub signed: bool,
     /// Whether the checkpoint kept elsewhere holds, when one was given.
     pub since_holds: Option<bool>,
+    /// Whether a checkpoint meets the policy, when one was given.
+    pub policy_holds: Option<bool>,
+    /// Whether it does by the word of witnesses.
+    pub cosigned: bool,
     /// What vouches for which part of the log.
     pub intervals: Vec<Interval>,
 }
@@ -141,7 +158,7 @@ impl Store {
             let ring = Keyring::replay(&self.config.origin, &log.keys);
             check_keys(&ring, &key_files, &log.findings, &mut report);
             self.check_kept(&kept, &log.roots, &mut report);
-            self.check_anchors(options, checkpoint.as_ref(), &log.roots, &ring, &mut report)?;
+            self.check_anchors(options, checkpoint.as_ref(), &kept, &log.roots, &ring, &mut report)?;
             report.findings.append(&mut log.findings);
             self.check_strangers(&mut report)?;
             self.check_packs(&mut report.findings)?;
@@ -400,7 +417,7 @@ impl Store {
             }
         }
         // Bad bytes below a committed length are damage; only beyond it a write was never finished.
-        self.blobs.set_committed(&super::commit::segment_marks(&log.view.head));
+        self.blobs.set_committed(&super::session::segment_marks(&log.view.head));
         let mut findings = Vec::new();
         let checked = self.blobs.check_all(&mut |found| findings.push(object_finding(found)))?;
         report.blobs = checked.records + checked.large;

@@ -123,7 +123,7 @@ fn cli_evidence_report_tells_people_what_happened_and_runs_nothing() {
         "The form of its record was changed from version 1.0.0 to 1.2.0.",
         "outputs/result.md",
         "<h2>In short</h2>",
-        "Anything after place 5 of the log",
+        "Anything after place 8 of the log",
         "<span class=\"del\">-",
         "<span class=\"add\">+",
         "nothing wrong was found",
@@ -338,7 +338,7 @@ fn cli_evidence_guide_runs_as_it_stands_and_its_commands_reject_a_changed_bundle
         ("Failure", |dir| {
             let path = dir.join("data/log/checkpoint");
             let text = std::fs::read_to_string(&path).unwrap();
-            overwrite(&path, text.replacen("\n6\n", "\n7\n", 1));
+            overwrite(&path, text.replacen("\n9\n", "\n8\n", 1));
         }),
         ("data/more", |dir| std::fs::write(dir.join("data/more"), "x").unwrap()),
     ];
