@@ -251,6 +251,8 @@ impl Operation {
             Change::Store(entry) => {
                 let mut entry = entry.clone();
                 entry.batch = self.batch;
+                // Like those of runs, it is stamped when it gets its place.
+                entry.time = self.store.context.clock.now();
                 return Ok(Ok(entry));
             }
         };
