@@ -18,7 +18,7 @@ use crate::base::id::RunKey;
 use crate::format::actor::{Actor, Reason};
 use crate::format::bundle::dsse::{self, Envelope};
 use crate::format::bundle::statement::{Claims, LogHead, RunClaim, Statement};
-use crate::format::bundle::{self, Contents, RunContents, Told, bag, guide, metadata, report};
+use crate::format::bundle::{self, Contents, RunContents, Told, bag, guide, metadata, more, report};
 use crate::format::entry::Entry;
 use crate::format::file_list::ListBlob;
 use crate::format::finding::Finding;
@@ -205,7 +205,8 @@ impl Making<'_> {
                 Some(Reason::parse(&read[digest]).map_err(record)?.text)
             }
         };
-        Ok(Told { index, entry, actor, reason })
+        let more = more::lines(&entry, &read);
+        Ok(Told { index, entry, actor, reason, more })
     }
 
     /// A file list and its parts, as they are kept.

@@ -434,7 +434,7 @@ impl Store {
             }
         }
         // Bad bytes below a committed length are damage; only beyond it a write was never finished.
-        self.blobs.set_committed(&super::commit::segment_marks(&log.view.head));
+        self.blobs.set_committed(&super::session::segment_marks(&log.view.head));
         let mut findings = Vec::new();
         let checked = self.blobs.check_all(&mut |found| findings.push(object_finding(found)))?;
         report.blobs = checked.records + checked.large;

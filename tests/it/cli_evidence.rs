@@ -122,6 +122,8 @@ fn cli_evidence_report_tells_people_what_happened_and_runs_nothing() {
         "A person reviewed the run: accepted.",
         "The form of its record was changed from version 1.0.0 to 1.2.0.",
         "outputs/result.md",
+        "<h2>In short</h2>",
+        "Anything after place 8 of the log",
         "<span class=\"del\">-",
         "<span class=\"add\">+",
         "nothing wrong was found",
@@ -137,6 +139,12 @@ fn cli_evidence_report_tells_people_what_happened_and_runs_nothing() {
     bench.run(&["evidence", RUN, "-o", "../found"]).exits(3).says("the bundle has the recorded bytes");
     let page = std::fs::read_to_string(bench.top().join("found/report.html")).unwrap();
     assert!(page.contains("differed from what was recorded") && page.contains("E105"));
+    // What was put back is told by name once it is restored.
+    bench.run(&["restore", RUN]).exits(0);
+    bench.run(&["evidence", RUN, "-o", "../mended"]).exits(0);
+    let page = std::fs::read_to_string(bench.top().join("mended/report.html")).unwrap();
+    assert!(page.contains("<li>outputs/result.md: what lay there had the fingerprint sha256:"), "{page}");
+    assert!(page.contains("nothing wrong found"));
     let same =
         |dir: &str| std::fs::read(run_path(&bench.top().join(dir), "files/outputs/result.md")).unwrap();
     assert_eq!(same("found"), same("ev"));
@@ -330,7 +338,7 @@ fn cli_evidence_guide_runs_as_it_stands_and_its_commands_reject_a_changed_bundle
         ("Failure", |dir| {
             let path = dir.join("data/log/checkpoint");
             let text = std::fs::read_to_string(&path).unwrap();
-            overwrite(&path, text.replacen("\n6\n", "\n7\n", 1));
+            overwrite(&path, text.replacen("\n9\n", "\n8\n", 1));
         }),
         ("data/more", |dir| std::fs::write(dir.join("data/more"), "x").unwrap()),
     ];

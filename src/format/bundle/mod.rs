@@ -7,6 +7,7 @@ pub mod bag;
 pub mod dsse;
 pub mod guide;
 pub mod metadata;
+pub mod more;
 pub mod report;
 pub mod statement;
 
@@ -59,13 +60,26 @@ pub struct Told {
     pub actor: String,
     /// Why, if said.
     pub reason: Option<String>,
+    /// What the records that it names say besides, line by line.
+    pub more: Vec<String>,
+}
+
+impl Told {
+    /// The revisions before and after, of an entry that changed the manifest.
+    pub fn change(&self) -> Option<(Sha256, Sha256)> {
+        self.entry.before.zip(self.entry.after).filter(|(before, after)| before != after)
+    }
 }
 
 impl RunContents {
     /// The manifest that the newest entry leaves.
     pub fn manifest(&self) -> Option<&[u8]> {
-        let digest = self.entries.last()?.entry.after?;
-        self.revisions.get(&digest).map(Vec::as_slice)
+        self.revisions.get(&self.current()?).map(Vec::as_slice)
+    }
+
+    /// Its digest.
+    pub fn current(&self) -> Option<Sha256> {
+        self.entries.last()?.entry.after
     }
 }
 
