@@ -1,0 +1,190 @@
+//! The floors: what must be read, hashed, written, renamed and flushed, and nothing else. No checks, no
+//! document model, no log. Reading and hashing go to all cores, as in the program.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+/// Runs the floor that the arguments name.
+pub fn run(args: &[String]) {
+    let path = |n: usize| PathBuf::from(&args[n]);
+    match args[0].as_str() {
+        "nothing" => {}
+        "walk" => drop(files(&path(1))),
+        "hash" => hash(&path(2), args[1] == "large"),
+        "ingest" => ingest(&path(1), &path(2)),
+        "parse" => parse(&path(1)),
+        "version" => version(&path(1)),
+        "migrate" => migrate(&path(1)),
+        "index" => index(&path(1), &path(2)),
+        other => panic!("no floor {other}"),
+    }
+}
+
+/// All files below a folder, by the kinds that the listing tells: no metadata call per file.
+fn files(root: &Path) -> Vec<PathBuf> {
+    let (mut found, mut dirs) = (Vec::new(), vec![root.to_owned()]);
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).expect("a folder") {
+            let entry = entry.expect("a name");
+            match entry.file_type().expect("a kind") {
+                kind if kind.is_dir() => dirs.push(entry.path()),
+                _ => found.push(entry.path()),
+            }
+        }
+    }
+    found
+}
+
+fn manifests(root: &Path) -> Vec<PathBuf> {
+    files(root).into_iter().filter(|path| path.ends_with("manifest.json")).collect()
+}
+
+const SMALL: u64 = 256 << 10;
+
+fn hash(root: &Path, large_by_blake3: bool) {
+    files(root).par_iter().for_each_init(
+        || vec![0u8; 256 << 10],
+        |buffer, path| {
+            let mut file = File::open(path).expect("a file");
+            let len = file.metadata().expect("a length").len();
+            let (mut blake, mut sha) = (blake3::Hasher::new(), Sha256::new());
+            loop {
+                let n = file.read(buffer).expect("bytes");
+                if n == 0 {
+                    break;
+                }
+                blake.update(&buffer[..n]);
+                if len <= SMALL || !large_by_blake3 {
+                    sha.update(&buffer[..n]);
+                }
+            }
+            std::hint::black_box((blake.finalize(), sha.finalize()));
+        },
+    );
+}
+
+/// Every file hashed both ways and written at its place; small ones once more, behind each other in
+/// one file, as the store keeps them.
+fn ingest(tree: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    let root = File::open(to).expect("a folder");
+    let mut segment = File::create(to.join("segment")).expect("a file");
+    let staged = to.join("staged");
+    for path in files(tree) {
+        let bytes = fs::read(&path).expect("a file");
+        std::hint::black_box((blake3::hash(&bytes), Sha256::digest(&bytes)));
+        let target = staged.join(path.strip_prefix(tree).expect("below"));
+        fs::create_dir_all(target.parent().expect("a parent")).expect("a folder");
+        File::create(&target).and_then(|mut file| file.write_all(&bytes)).expect("written");
+        if bytes.len() as u64 <= SMALL {
+            segment.write_all(&bytes).expect("written");
+        } else {
+            fs::hard_link(&target, to.join(format!("{}", blake3::hash(&bytes)))).expect("linked");
+        }
+    }
+    segment.sync_all().expect("flushed");
+    rustix::fs::syncfs(root.as_fd()).expect("flushed");
+    let jobs = staged.join("artifacts");
+    for job in fs::read_dir(&jobs).expect("a folder") {
+        let job = job.expect("a name");
+        let place = to.join("artifacts").join(job.file_name());
+        fs::create_dir_all(&place).expect("a folder");
+        for run in fs::read_dir(job.path()).expect("a folder") {
+            let run = run.expect("a name");
+            fs::rename(run.path(), place.join(run.file_name())).expect("renamed");
+        }
+    }
+    rustix::fs::syncfs(root.as_fd()).expect("flushed");
+}
+
+fn parse(root: &Path) {
+    manifests(root).par_iter().for_each(|path| {
+        let bytes = fs::read(path).expect("a file");
+        std::hint::black_box(serde_json::from_slice::<serde_json::Value>(&bytes).expect("JSON"));
+    });
+}
+
+#[derive(serde::Deserialize)]
+struct Version<'a> {
+    schema_version: &'a str,
+}
+
+fn version(root: &Path) {
+    manifests(root).par_iter().for_each(|path| {
+        let bytes = fs::read(path).expect("a file");
+        std::hint::black_box(
+            serde_json::from_slice::<Version<'_>>(&bytes).expect("JSON").schema_version.len(),
+        );
+    });
+}
+
+/// Every manifest read, hashed, its successor written beside, both kept behind each other in one file,
+/// one flush, all renamed, one flush.
+fn migrate(root: &Path) {
+    let dir = File::open(root).expect("a folder");
+    let staged = root.join("staged");
+    fs::create_dir_all(&staged).expect("a folder");
+    let mut segment = File::create(root.join("segment")).expect("a file");
+    let paths = manifests(root);
+    for (n, path) in paths.iter().enumerate() {
+        let before = fs::read(path).expect("a file");
+        let mut after = before.clone();
+        after.extend_from_slice(&before[..400.min(before.len())]);
+        for bytes in [&before, &after] {
+            std::hint::black_box((blake3::hash(bytes), Sha256::digest(bytes)));
+            segment.write_all(bytes).expect("written");
+        }
+        File::create(staged.join(n.to_string()))
+            .and_then(|mut file| file.write_all(&after))
+            .expect("written");
+    }
+    segment.sync_all().expect("flushed");
+    rustix::fs::syncfs(dir.as_fd()).expect("flushed");
+    for (n, path) in paths.iter().enumerate() {
+        let from = staged.join(n.to_string());
+        let flags = rustix::fs::RenameFlags::EXCHANGE;
+        rustix::fs::renameat_with(rustix::fs::CWD, &from, rustix::fs::CWD, path, flags).expect("exchanged");
+    }
+    rustix::fs::syncfs(dir.as_fd()).expect("flushed");
+    fs::remove_dir_all(&staged).expect("removed");
+}
+
+#[derive(serde::Deserialize)]
+struct Row<'a> {
+    schema_version: &'a str,
+    run_id: &'a str,
+    job_ref: &'a str,
+    job_type: &'a str,
+    status: &'a str,
+}
+
+fn index(root: &Path, to: &Path) {
+    let _ = fs::remove_file(to);
+    let mut db = rusqlite::Connection::open(to).expect("a database");
+    db.execute_batch(
+        "pragma journal_mode=off; pragma synchronous=off;
+         create table run_index(n integer primary key, run, job, type, status, version, path, manifest)",
+    )
+    .expect("a table");
+    let rows: Vec<(PathBuf, Vec<u8>)> =
+        manifests(root).into_par_iter().map(|path| (path.clone(), fs::read(path).expect("a file"))).collect();
+    let all = db.transaction().expect("a transaction");
+    {
+        let mut insert =
+            all.prepare("insert into run_index values (null,?,?,?,?,?,?,?)").expect("a statement");
+        for (path, bytes) in &rows {
+            let row: Row<'_> = serde_json::from_slice(bytes).expect("JSON");
+            let text = std::str::from_utf8(bytes).expect("UTF-8");
+            let path = path.to_str().expect("text");
+            insert
+                .execute((row.run_id, row.job_ref, row.job_type, row.status, row.schema_version, path, text))
+                .expect("inserted");
+        }
+    }
+    all.commit().expect("committed");
+}

@@ -1,0 +1,221 @@
+//! Whole commands against the floor: a bare program that makes only the calls that cannot be left out.
+//!
+//! `cargo bench --bench store` prints one table. Command and floor run as processes of their own, in
+//! turn, on the same data; the figure is the median of the ratios of their wall times, beside it the
+//! CPU seconds and the peak memory of both. `scripts/bench.sh` says how to choose sizes and rows.
+
+mod floor;
+mod measure;
+mod workload;
+
+use std::path::{Path, PathBuf};
+
+use measure::{Cost, Program};
+
+/// What the table is made of.
+struct Plan {
+    dir: PathBuf,
+    /// Divides the sizes of W1 to W3.
+    scale: usize,
+    /// Manifests in M.
+    manifests: usize,
+    rounds: usize,
+    only: Option<String>,
+}
+
+const HELP: &str = "\
+cargo bench --bench store -- [--manifests N] [--scale N] [--rounds N] [--only WORD] [--dir DIR]
+  --manifests N   manifests in M (20000)
+  --scale N       divide the sizes of W1, W2 and W3 by N (10)
+  --rounds N      rounds, of which the median counts (5)
+  --only WORD     rows whose name holds WORD
+  --dir DIR       where to work (a temporary folder); decides which disk is measured";
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let mut plan = Plan { dir: std::env::temp_dir(), scale: 10, manifests: 20_000, rounds: 5, only: None };
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().unwrap_or_else(|| panic!("{arg} needs a value"));
+        match arg.as_str() {
+            "--measure" => return measure::child(args.collect()),
+            "--floor" => return floor::run(&args.collect::<Vec<_>>()),
+            "--bench" => {}
+            "--manifests" => plan.manifests = value().parse().expect("a number"),
+            "--scale" => plan.scale = value().parse().expect("a number"),
+            "--rounds" => plan.rounds = value().parse().expect("a number"),
+            "--only" => plan.only = Some(value()),
+            "--dir" => plan.dir = value().into(),
+            _ => return println!("{HELP}"),
+        }
+    }
+    let work = tempfile::Builder::new().prefix("strongroom-bench").tempdir_in(&plan.dir).expect("a folder");
+    println!(
+        "M = {} manifests; W1 to W3 divided by {}; median of {} rounds; {} cores; {}",
+        plan.manifests,
+        plan.scale,
+        plan.rounds,
+        std::thread::available_parallelism().map_or(1, usize::from),
+        plan.dir.display()
+    );
+    println!(
+        "{:<26} {:>6} {:>6}  {:>9} {:>9}  {:>8} {:>8}  {:>7} {:>7}",
+        "operation", "ratio", "cpu", "wall s", "floor s", "cpu s", "floor s", "MiB", "floor"
+    );
+    let table = Table { plan: &plan, work: work.path() };
+    for name in ["W1", "W2", "W3"] {
+        table.ingest_and_verify(name);
+    }
+    table.manifests();
+    table.small();
+}
+
+struct Table<'p> {
+    plan: &'p Plan,
+    work: &'p Path,
+}
+
+impl Table<'_> {
+    fn wanted(&self, row: &str) -> bool {
+        self.plan.only.as_ref().is_none_or(|only| row.contains(only.as_str()))
+    }
+
+    /// Runs both, in turn, and prints the row. `before` puts the scene in order for each.
+    fn row(
+        &self,
+        name: &str,
+        before: &dyn Fn(usize),
+        ours: &dyn Fn() -> Program,
+        floor: &dyn Fn() -> Program,
+    ) {
+        if !self.wanted(name) {
+            return;
+        }
+        let mut pairs: Vec<(Cost, Cost)> = Vec::new();
+        for round in 0..self.plan.rounds {
+            before(round);
+            let first = round % 2 == 0;
+            let (a, b) = if first { (ours(), floor()) } else { (floor(), ours()) };
+            let (a, b) = (a.measure(), b.measure());
+            pairs.push(if first { (a, b) } else { (b, a) });
+        }
+        let median = |value: &dyn Fn(&(Cost, Cost)) -> f64| {
+            let mut all: Vec<f64> = pairs.iter().map(value).collect();
+            all.sort_by(f64::total_cmp);
+            all[all.len() / 2]
+        };
+        println!(
+            "{name:<26} {:>6.2} {:>6.2}  {:>9.3} {:>9.3}  {:>8.2} {:>8.2}  {:>7.0} {:>7.0}",
+            median(&|(a, b)| a.wall / b.wall),
+            median(&|(a, b)| a.cpu / b.cpu.max(0.001)),
+            median(&|(a, _)| a.wall),
+            median(&|(_, b)| b.wall),
+            median(&|(a, _)| a.cpu),
+            median(&|(_, b)| b.cpu),
+            median(&|(a, _)| a.peak_mib),
+            median(&|(_, b)| b.peak_mib),
+        );
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.work.join(name)
+    }
+
+    /// W1, W2, W3: adopting a tree, adopting it again, verifying.
+    fn ingest_and_verify(&self, name: &str) {
+        let rows = ["ingest", "again", "verify"].map(|row| format!("{row} {name}"));
+        if !rows.iter().any(|row| self.wanted(row)) {
+            return;
+        }
+        let (tree, store, bare) = (self.path("tree"), self.path("store"), self.path("bare"));
+        workload::tree(&tree, name, self.plan.scale);
+        let fresh = |_: usize| {
+            for dir in [&store, &bare] {
+                let _ = std::fs::remove_dir_all(dir);
+            }
+            measure::strongroom(&["init"], &store).measure();
+            measure::settle();
+        };
+        let adopt = || measure::strongroom(&["adopt", tree.to_str().expect("text")], &store);
+        self.row(&rows[0], &fresh, &adopt, &|| measure::floor(&["ingest"], &[&tree, &bare]));
+        if !store.join("audit/tile").exists() {
+            fresh(0);
+            adopt().measure();
+        }
+        self.row(&rows[1], &|_| {}, &adopt, &|| measure::floor(&["hash", "both"], &[&tree]));
+        let large = if name == "W1" { "both" } else { "large" };
+        self.row(&rows[2], &|_| {}, &|| measure::strongroom(&["verify"], &store), &|| {
+            measure::floor(&["hash", large], &[&store.join("artifacts")])
+        });
+        for dir in [&tree, &store, &bare] {
+            let _ = std::fs::remove_dir_all(dir);
+        }
+    }
+
+    /// M: what is done to many manifests.
+    fn manifests(&self) {
+        let rows = [
+            "migrate M",
+            "migrate M dry",
+            "migrate M current",
+            "reindex M",
+            "reindex M 100 changed",
+            "versions M",
+            "list M",
+            "show one of M",
+            "history one of M",
+            "verify M",
+        ];
+        if !rows.iter().any(|row| self.wanted(row)) {
+            return;
+        }
+        let (tree, kept, store, bare) =
+            (self.path("m-tree"), self.path("m-kept"), self.path("m-store"), self.path("m-bare"));
+        let one = workload::manifests(&tree, self.plan.manifests);
+        measure::strongroom(&["init"], &kept).measure();
+        measure::strongroom(&["adopt", tree.to_str().expect("text")], &kept).measure();
+        let again = |_: usize| {
+            for dir in [&store, &bare] {
+                let _ = std::fs::remove_dir_all(dir);
+            }
+            measure::copy(&kept, &store);
+            measure::copy(&kept.join("artifacts"), &bare);
+            measure::settle();
+        };
+        let ours = |args: &'static [&'static str]| move || measure::strongroom(args, &self.path("m-store"));
+        let artifacts = store.join("artifacts");
+        again(0);
+        self.row(rows[1], &|_| {}, &ours(&["migrate", "--dry-run", "--quiet"]), &|| {
+            measure::floor(&["parse"], &[&artifacts])
+        });
+        self.row(rows[0], &again, &ours(&["migrate", "--quiet"]), &|| measure::floor(&["migrate"], &[&bare]));
+        measure::strongroom(&["migrate", "--quiet"], &store).measure();
+        self.row(rows[2], &|_| {}, &ours(&["migrate", "--quiet"]), &|| {
+            measure::floor(&["version"], &[&artifacts])
+        });
+        let index = store.join("index.sqlite");
+        let drop_index = |_: usize| std::fs::remove_file(&index).expect("an index");
+        self.row(rows[3], &drop_index, &ours(&["reindex"]), &|| {
+            measure::floor(&["index"], &[&artifacts, &self.path("bare.sqlite")])
+        });
+        self.row(rows[4], &|_| {}, &ours(&["reindex"]), &|| measure::floor(&["walk"], &[&artifacts]));
+        self.row(rows[5], &|_| {}, &ours(&["versions"]), &|| measure::floor(&["version"], &[&artifacts]));
+        self.row(rows[6], &|_| {}, &ours(&["list", "--limit", "20"]), &|| measure::floor(&["nothing"], &[]));
+        let one: &str = &one;
+        self.row(rows[7], &|_| {}, &|| measure::strongroom(&["show", one], &store), &|| {
+            measure::floor(&["nothing"], &[])
+        });
+        self.row(rows[8], &|_| {}, &|| measure::strongroom(&["history", one], &store), &|| {
+            measure::floor(&["nothing"], &[])
+        });
+        self.row(rows[9], &|_| {}, &ours(&["verify"]), &|| measure::floor(&["hash", "both"], &[&artifacts]));
+    }
+
+    /// How long any command takes to begin.
+    fn small(&self) {
+        let here = self.path("small");
+        measure::strongroom(&["init"], &here).measure();
+        self.row("start-up", &|_| {}, &|| measure::strongroom(&["--version"], &here), &|| {
+            measure::floor(&["nothing"], &[])
+        });
+    }
+}
