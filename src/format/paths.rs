@@ -59,6 +59,16 @@ pub fn anchor(size: u64) -> String {
     format!("{ANCHORS}/{size}/checkpoint")
 }
 
+/// The ending of a kept SSH signature of a checkpoint's text.
+pub const SSH_WORD: &str = "sshsig";
+/// The ending of a kept time stamp over a checkpoint's text.
+pub const STAMP_WORD: &str = "tsr";
+
+/// What someone said of the kept checkpoint of that size, by the digest of what was said.
+pub fn anchor_word(size: u64, digest: &Sha256, ending: &str) -> String {
+    format!("{ANCHORS}/{size}/{}.{ending}", &digest.hex()[..16])
+}
+
 /// The manifest of a run.
 pub fn manifest(key: &RunKey) -> String {
     format!("{ARTIFACTS}/{}/{}/{MANIFEST}", key.job, key.run)

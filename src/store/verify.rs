@@ -25,7 +25,7 @@ use crate::format::finding::{Code, Exceptions, Finding};
 use crate::format::paths;
 use crate::format::policy::Policy;
 use crate::merkle;
-use crate::note::VerifyingKey;
+use crate::note::{AllowedSigners, VerifyingKey};
 use crate::plan::keys::{KeyEvent, Keyring};
 use crate::plan::replay::{Replay, RunState};
 use crate::plan::times::Bounds;
@@ -43,6 +43,8 @@ pub struct VerifyOptions {
     pub since: Option<Checkpoint>,
     /// Whose word counts, and who must have cosigned.
     pub policy: Option<Policy>,
+    /// Whose SSH signatures count.
+    pub allowed_signers: Option<AllowedSigners>,
     /// How old the cosignatures that the policy asks for may be, in milliseconds.
     pub fresh: Option<i64>,
     /// Whether a part of the log that nothing vouches for is a finding.
@@ -80,8 +82,11 @@ pub struct VerifyReport {
     pub since_holds: Option<bool>,
     /// Whether a checkpoint meets the policy, when one was given.
     pub policy_holds: Option<bool>,
-    /// Whether it does by the word of witnesses.
-    pub cosigned: bool,
+    /// Whether witnesses vouch for it as lately as asked.
+    pub fresh: bool,
+    /// Time stamps that are over checkpoints of this log: size, time, where they lie. Their signatures are
+    /// not checked.
+    pub stamps: Vec<(u64, Moment, String)>,
     /// What vouches for which part of the log.
     pub intervals: Vec<Interval>,
     /// What anchors say of when entries were written.

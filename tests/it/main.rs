@@ -29,6 +29,7 @@ mod cli_policy;
 mod cli_process;
 #[cfg(feature = "cli")]
 mod cli_witness;
+mod cli_words;
 #[cfg(feature = "cli")]
 mod common;
 mod corpus;
