@@ -89,10 +89,10 @@ fn cli_ssh_signature_of_a_checkpoint_is_an_anchor_that_ssh_keygen_accepts() {
     std::fs::write(&kept, std::fs::read(bench.top().join("text.sig")).unwrap()).unwrap();
     assert_eq!(found(&bench, &asked, 3), ["E188"]);
     std::fs::write(&kept, &good).unwrap();
-    bench.run(&["audit", "anchor", "text"]).exits(0).says("\n6\n");
-    std::fs::write(bench.path("audit/anchors/6/0123.sshsig"), &good).unwrap();
+    bench.run(&["audit", "anchor", "text"]).exits(0).says("\n7\n");
+    std::fs::write(bench.path("audit/anchors/7/0123.sshsig"), &good).unwrap();
     assert_eq!(found(&bench, &asked, 3), ["E188"]);
-    std::fs::rename(bench.path("audit/anchors/6/0123.sshsig"), bench.path("audit/anchors/6/notes")).unwrap();
+    std::fs::rename(bench.path("audit/anchors/7/0123.sshsig"), bench.path("audit/anchors/7/notes")).unwrap();
     assert_eq!(found(&bench, &asked, 3), ["E188"]);
 }
 
