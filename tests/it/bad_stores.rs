@@ -44,29 +44,29 @@ use Judge::{Objects, OutOfScope};
 type Row = (&'static str, fn(&Bad), Ask, &'static str, Judge);
 
 /// A store that is about to go bad.
-struct Bad {
-    dir: PathBuf,
-    label: String,
-    tea: String,
-    chain: String,
-    recorded: String,
+pub struct Bad {
+    pub dir: PathBuf,
+    pub label: String,
+    pub tea: String,
+    pub chain: String,
+    pub recorded: String,
 }
 
 impl Bad {
-    fn read(&self, path: &str) -> Vec<u8> {
+    pub fn read(&self, path: &str) -> Vec<u8> {
         fs::read(self.dir.join(path)).unwrap()
     }
 
-    fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
+    pub fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
         let path = self.dir.join(path);
         if path.exists() { overwrite(&path, bytes) } else { put(&path, bytes) }
     }
 
-    fn replace(&self, path: &str, from: &str, to: &str) {
+    pub fn replace(&self, path: &str, from: &str, to: &str) {
         common::tamper(&self.dir.join(path), from, to);
     }
 
-    fn remove(&self, path: &str) {
+    pub fn remove(&self, path: &str) {
         let path = self.dir.join(path);
         if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
     }
@@ -78,7 +78,7 @@ impl Bad {
     }
 
     /// Flips a bit; a negative place counts from the end.
-    fn flip(&self, path: &str, at: isize) {
+    pub fn flip(&self, path: &str, at: isize) {
         let mut bytes = self.read(path);
         let at = if at < 0 { bytes.len() - at.unsigned_abs() } else { at.unsigned_abs() };
         bytes[at] ^= 1;
@@ -90,15 +90,15 @@ impl Bad {
         self.write(path, &bytes[..bytes.len() - by]);
     }
 
-    fn of(&self, run: &str, path: &str) -> String {
+    pub fn of(&self, run: &str, path: &str) -> String {
         format!("artifacts/{run}/{path}")
     }
 
-    fn manifest(&self, run: &str) -> String {
+    pub fn manifest(&self, run: &str) -> String {
         self.of(run, "manifest.json")
     }
 
-    fn entries(&self) -> Vec<Vec<u8>> {
+    pub fn entries(&self) -> Vec<Vec<u8>> {
         let bytes = self.read(&self.bundle());
         let size = u16::try_from(self.head().size).unwrap();
         merkle::decode_entries(&bytes, size).unwrap().into_iter().map(<[u8]>::to_vec).collect()
@@ -108,7 +108,7 @@ impl Bad {
         Head::parse(&self.read("audit/head")).unwrap()
     }
 
-    fn bundle(&self) -> String {
+    pub fn bundle(&self) -> String {
         format!("audit/tile/entries/000.p/{}", self.head().size)
     }
 
@@ -117,7 +117,7 @@ impl Bad {
     }
 
     /// Writes a log that is whole in itself: bundle, tile and head follow from the entries.
-    fn rewrite_log(&self, entries: &[Vec<u8>]) {
+    pub fn rewrite_log(&self, entries: &[Vec<u8>]) {
         self.remove("audit/tile");
         let leaves: Vec<merkle::Hash> = entries.iter().map(|entry| merkle::leaf_hash(entry)).collect();
         let size = entries.len();
@@ -135,7 +135,7 @@ impl Bad {
     }
 
     /// Edits one entry's text and makes the log whole again; later entries of the run keep their links.
-    fn edit_entry(&self, at: usize, from: &str, to: &str) {
+    pub fn edit_entry(&self, at: usize, from: &str, to: &str) {
         let mut entries = self.entries();
         let text = String::from_utf8(entries[at].clone()).unwrap();
         assert!(text.contains(from), "{from:?} is not in {text}");
@@ -390,7 +390,7 @@ impl Bad {
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }
 
-    fn replace_bytes_of_bundle(&self) {
+    pub fn replace_bytes_of_bundle(&self) {
         let bytes = self.read(&self.bundle());
         let at = bytes.windows(9).position(|window| window == b"\"time\":\"2").unwrap();
         self.flip(&self.bundle(), at as isize + 9);

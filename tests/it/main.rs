@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attacks;
 mod audit;
 mod backend_process;
 #[cfg(feature = "cli")]
