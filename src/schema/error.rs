@@ -12,6 +12,12 @@ pub enum PackErrorKind {
     /// A file that the pack needs is not among those given.
     #[error("the pack has no such file")]
     MissingFile,
+    /// A file that the pack names is not among those given.
+    #[error("the pack has no file {file:?}")]
+    NoFile {
+        /// The name.
+        file: String,
+    },
     /// The file is not UTF-8.
     #[error("the file is not UTF-8")]
     NotUtf8,
