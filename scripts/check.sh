@@ -57,12 +57,17 @@ else
 fi
 if cargo clippy --version >/dev/null 2>&1; then
     step "lints" cargo clippy --locked --all-targets -- -D warnings
+    step "lints, with WebAssembly" cargo clippy --locked --all-targets --features wasm -- -D warnings
     step "lints, library alone" cargo clippy --locked --no-default-features --lib -- -D warnings
 else
     skip "lints" "clippy is not installed"
 fi
 step "build, library alone" cargo build --locked --no-default-features --lib
 step "tests" cargo test --locked
+if have rustup; then
+    rustup target add wasm32-unknown-unknown >/dev/null 2>&1 || true
+fi
+step "tests of steps in WebAssembly" cargo test --locked --features wasm --test it -- wasm
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 if cargo deny --version >/dev/null 2>&1; then
     step "dependencies" cargo deny check licenses bans sources

@@ -46,3 +46,4 @@ mod source;
 mod sweep;
 mod tamper;
 mod tidy;
+mod wasm;
