@@ -14,12 +14,15 @@ SAME = {"restored", "held", "released", "refused", "redacted", "reviewed"}
 RUN = {"recorded", "adopted", "migrated", "rolled-back"} | SAME
 ELSE = {"noted", "verified", "pack-installed", "key-added", "key-retired", "run-map", "intent", "outcome"}
 WANTED = dict.fromkeys(RUN, OF_RUN) | dict.fromkeys(ELSE, COMMON)
-WANTED |= {"migrated": OF_RUN | {"from", "to", "path", "pack"}, "recorded": OF_RUN | {"outcome"}}
+WANTED |= {"migrated": OF_RUN | {"from", "to", "path", "pack"}, "recorded": OF_RUN | {"outcome"}, "run-map": COMMON | {"map"}}
 OPTIONAL = set("run_prev before reason attempt_of exceptions detail outcome pack key trusted_to target of map".split())
 NAMED, OUTSIDE = set("actor before after files reason exceptions detail key target".split()), {"before", "after"}
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 found, unchecked, store = [], set(), sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__)
 find = lambda *finding: found.append(finding)
+hashed = lambda data: hashlib.sha256(data).digest()
+sha = lambda data: "sha256:" + hashed(data).hex()
+compact = lambda value: json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 @contextlib.contextmanager
 def or_find(code, place):
@@ -28,27 +31,22 @@ def or_find(code, place):
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         find(code, place, error)
 
-def sha(data):
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+def demand(holds, what):
+    if not holds:
+        raise ValueError(what)
 
 def read(path):
-    if not stat.S_ISREG(os.lstat(os.path.join(store, path)).st_mode):
-        raise OSError("not a regular file")
+    demand(stat.S_ISREG(os.lstat(os.path.join(store, path)).st_mode), "not a regular file")
     return pathlib.Path(store, path).read_bytes()
 
 def members(pairs):
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a member twice")
+    demand(len(dict(pairs)) == len(pairs), "a member twice")
     return dict(pairs)
-
-def compact(value):
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 def scan(data):
     value = json.loads(data.decode(), object_pairs_hook=members, parse_int=lambda token: int(token[:400]))
     compact(value)  # lone surrogates, NaN and what is beyond binary64 have no such form
-    if not isinstance(value, dict):
-        raise ValueError("not an object")
+    demand(isinstance(value, dict), "not an object")
     return value
 
 def ordered(value):
@@ -57,8 +55,7 @@ def ordered(value):
     return [ordered(v) for v in value] if isinstance(value, list) else value
 
 def record(data):
-    if compact(ordered(value := scan(data))) != data or value.get("v") != 1:
-        raise ValueError("not a canonical record")
+    demand(compact(ordered(value := scan(data))) == data and value.get("v") == 1, "not a canonical record")
     return value
 
 def unzstd(data, size):
@@ -71,8 +68,7 @@ def unzstd(data, size):
 
 def segment(place, number, store_id, committed, blobs):
     data, at = read(place), 48
-    if data[:32] != b"SRMSEG\r\n" + struct.pack("<II", 1, number) + store_id:
-        raise ValueError("the header is not this segment's")
+    demand(data[:32] == b"SRMSEG\r\n" + struct.pack("<II", 1, number) + store_id, "the header is not this segment's")
     while at + 120 <= len(data):
         magic, codec, zero, stored, raw, digest = struct.unpack("<4sB3sQQ32s", data[at : at + 56])
         if magic != b"SRR\1" or codec > 1 or zero != b"\0\0\0" or at + 120 + stored > len(data):
@@ -82,8 +78,7 @@ def segment(place, number, store_id, committed, blobs):
         blobs |= {"sha256:" + digest.hex(): body} if good else {}
         good or find("E161", f"{place} at {at}", "a blob is not its digest")
         at += 120 + stored
-    if at < committed:
-        raise ValueError(f"no record at {at}, though {committed} bytes are committed")
+    demand(at >= committed, f"no record at {at}, though {committed} bytes are committed")
 
 def segments(store_id, committed):
     blobs = {}
@@ -97,22 +92,18 @@ def segments(store_id, committed):
 
 def perfect(hashes):
     while len(hashes) > 1:
-        hashes = [hashlib.sha256(b"\1" + a + b).digest() for a, b in zip(hashes[::2], hashes[1::2])]
+        hashes = [hashed(b"\1" + a + b) for a, b in zip(hashes[::2], hashes[1::2])]
     return hashes[0]
 
 def peaks(leaves):
-    out, at = [], 0
-    for bit in reversed(range(len(leaves).bit_length())):
-        if len(leaves) >> bit & 1:
-            out.append(perfect(leaves[at : at + (1 << bit)]))
-            at += 1 << bit
-    return out
+    cuts = [len(leaves) >> bit << bit for bit in reversed(range(len(leaves).bit_length() + 1))]
+    return [perfect(leaves[a:b]) for a, b in zip(cuts, cuts[1:]) if a < b]
 
 def root_of(leaves):
     tops = peaks(leaves)
     while len(tops) > 1:
         tops[-2:] = [perfect(tops[-2:])]
-    return tops[0] if tops else hashlib.sha256(b"").digest()
+    return tops[0] if tops else hashed(b"")
 
 def tile_path(kind, n, width):
     parts = ["%03d" % (n % 1000)]
@@ -131,8 +122,7 @@ def bundles(size):
                 end = at + 2 + int.from_bytes(data[at : at + 2], "big")
                 here.append(data[at + 2 : end])
                 at = end
-            if at != len(data) or len(here) != width:
-                raise ValueError("it does not hold as many entries as its name says")
+            demand(at == len(data) and len(here) == width, "it does not hold as many entries as its name says")
         texts += here
     return texts
 
@@ -141,8 +131,7 @@ def tiles(hashes, level=0):
         want = hashes[256 * n : 256 * n + 256]
         place = tile_path(level, n, len(want))
         with or_find("E174", place):
-            if read(place) != b"".join(want):
-                raise ValueError("it does not follow from the entries")
+            demand(read(place) == b"".join(want), "it does not follow from the entries")
     if len(hashes) >= 256:
         tiles([perfect(hashes[i : i + 256]) for i in range(0, len(hashes) - 255, 256)], level + 1)
 
@@ -158,9 +147,22 @@ def parse(text, place):
         return entry
     return {"kind": "noted"}
 
+def put(node, name, leaf):
+    if node is None or node[1:] == (name, 256):
+        return hashed(b"\2" + name.to_bytes(32, "big") + leaf), name, 256
+    _, other, at, *sides = node
+    if (differ := 256 - (name ^ other).bit_length()) < at:
+        at, sides = differ, [node if name >> 255 - differ & 1 == one else None for one in (1, 0)]
+    side = name >> 255 - at & 1
+    sides[side] = put(sides[side], name, leaf)
+    return (hashed(b"\3" + bytes([at]) + sides[0][0] + sides[1][0]), other, at, *sides)
+
 def replay(leaves, entries):
-    runs = {}
+    runs, tree = {}, None
     for n, (leaf, entry) in enumerate(zip(leaves, entries)):
+        root = tree[0] if tree else hashed(b"")
+        if entry["kind"] == "run-map" and entry["map"] != {"root": "sha256:" + root.hex(), "runs": len(runs)}:
+            find("E200", f"log entry {n}", "not the map of the runs before it")
         if entry["kind"] not in RUN:
             continue
         chain = runs.setdefault((entry["job_id"], entry["run_id"]), [])
@@ -171,6 +173,8 @@ def replay(leaves, entries):
         fits &= entry["kind"] not in SAME or entry.get("before") == entry["after"]
         fits or find("E171", f"log entry {n}", "it does not follow on the run's last one")
         chain.append(entry | {"leaf": "sha256:" + leaf.hex()})
+        name = int(sha("{job_id}/{run_id}".format(**entry).encode())[7:], 16)
+        tree = put(tree, name, leaf + len(chain).to_bytes(8, "big"))
     return runs
 
 def checkpoint(origin, leaves):
@@ -260,20 +264,17 @@ def strays(runs):
 
 def verify():
     config = tomllib.loads(read("strongroom.toml").decode())
-    if config["format"] != "strongroom" or config["read_version"] > 0:
-        raise ValueError("not a store of format version 0")
+    demand(config["format"] == "strongroom" and config["read_version"] == 0, "not a store of format version 0")
     store_id, head = bytes.fromhex(config["store_id"]), record(read("audit/head"))
-    if head["check"] != sha(compact(ordered({name: head[name] for name in head if name != "check"}))):
-        raise ValueError("the check of audit/head does not fit")
+    demand(head["check"] == sha(compact(ordered({name: head[name] for name in head if name != "check"}))), "the check of audit/head does not fit")
     texts = bundles(head["size"])
-    leaves = [hashlib.sha256(b"\0" + text).digest() for text in texts]
+    leaves = [hashed(b"\0" + text) for text in texts]
     if [head["root"], *head["frontier"]] != ["sha256:" + hash_.hex() for hash_ in [root_of(leaves), *peaks(leaves)]]:
         find("E173", "audit/head", "the entries do not give the recorded root")
     tiles(leaves)
     if os.path.lexists(os.path.join(store, "audit/checkpoint")):
         checkpoint(config["origin"], leaves)
-    if os.listdir(os.path.join(store, "audit/wal")):
-        raise ValueError("a batch is not settled; any writing command finishes it")
+    demand(not os.listdir(os.path.join(store, "audit/wal")), "a batch is not settled; any writing command finishes it")
     blobs = segments(store_id, {mark["number"]: mark["len"] for mark in head["segments"]})
     entries, known = [parse(text, f"log entry {n}") for n, text in enumerate(texts)], set()
     for n, entry in enumerate(entries):

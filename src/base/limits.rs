@@ -30,3 +30,13 @@ pub const FRAME_BYTES: usize = 64 << 20;
 pub const BATCH_CHANGES: usize = 4096;
 /// Entries in one full bundle or tile (C2SP tlog-tiles).
 pub const TILE_WIDTH: u64 = 256;
+/// Most files and folders in an evidence bundle that is read.
+pub const BUNDLE_FILES: usize = 4_000_000;
+/// Largest file of an evidence bundle whose content is looked into, in bytes; all others are only hashed.
+pub const BUNDLE_TEXT_BYTES: u64 = 64 << 20;
+/// Largest sum of the files of an evidence bundle that are looked into, in bytes.
+pub const BUNDLE_TEXTS_BYTES: u64 = 1 << 30;
+/// How many times larger than the zip file the files in it may be, above [`ZIP_FREE_BYTES`].
+pub const ZIP_RATIO: u64 = 200;
+/// Unpacked bytes of a zip file that the ratio does not apply to.
+pub const ZIP_FREE_BYTES: u64 = 16 << 20;

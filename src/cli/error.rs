@@ -77,6 +77,10 @@ fn hint(error: &StoreError) -> Option<String> {
         StoreError::NotPublished { .. } | StoreError::NoCheckpoint => {
             "strongroom audit checkpoint publishes one; it needs a signing key".to_owned()
         }
+        StoreError::NoRunMap { .. } => {
+            "the next run that comes in or changes brings one; strongroom audit checkpoint publishes it"
+                .to_owned()
+        }
         StoreError::NoVersion(_) => "strongroom versions shows what there is and where it can go".to_owned(),
         StoreError::DamagedRun { run, .. } => {
             format!("strongroom verify {run} says what changed; strongroom restore {run} puts it back")

@@ -96,7 +96,7 @@ codes! {
     RootMismatch = "E173", "the log's entries do not give the recorded root",
         "an entry was changed, or audit/head was; compare with a backup";
     TileBad = "E174", "a tile is missing or does not follow from the entries",
-        "put audit/ back from a backup; where no tile is there, any writing command makes them";
+        "strongroom reindex makes it anew from the entries";
     CheckpointBad = "E175", "a checkpoint is not this log's, or not signed as it must be",
         "compare the key with where it was pinned; somebody may have replaced key or checkpoint";
     CheckpointMismatch = "E176", "the log's entries do not give the root that its checkpoint signs",
@@ -114,8 +114,36 @@ codes! {
         "somebody slipped it in, or took a key; trust no checkpoint that rests on it";
     KeyRetired = "E184", "a retired key signed a tree larger than it is trusted for",
         "whoever has that key signs with it still; trust no checkpoint that rests on it";
+    PolicyUnmet = "E185", "no checkpoint of the log is cosigned as the policy asks",
+        "strongroom audit anchor request asks the witnesses; without their word the log may have been rewritten";
+    NotFresh = "E186", "what the policy's witnesses cosigned last is older than asked",
+        "ask them again; a store put back from an older copy looks like this too";
     AnchorMismatch = "E188", "a kept anchor is not of this log's tree, or not what it says it is",
         "the log was cut, rewritten or put back from an older copy, or the anchor was changed; keep it, it may be the proof";
+    BagForm = "E190", "the bundle is not a whole BagIt bag",
+        "ask for the bundle anew; what is missing or unreadable here proves nothing";
+    BagFile = "E191", "a file of the bundle is missing, or not what the bag's manifest says",
+        "the file was changed, lost or cut on the way; ask for the bundle anew";
+    BagExtra = "E192", "the bundle has something that nothing in it names",
+        "it was put there afterwards, or hides something; look at it apart from the bundle";
+    BundleCheckpoint = "E193", "the bundle's checkpoint is not signed by the key that was expected",
+        "compare the key with where it was pinned; without a good checkpoint no entry is proved";
+    NotProved = "E194", "an entry of the bundle is not proved to be in the log of its checkpoint",
+        "the entry, its place or its proof was changed or is missing";
+    RunNotWhole = "E195", "a run's entries in the bundle are not the whole row from the first on",
+        "an entry was left out, added or moved; ask for the bundle anew";
+    RevisionWrong = "E196", "a manifest in the bundle is not the one that the run's entries name",
+        "the manifest was changed after it was logged, or is missing";
+    FilesWrong = "E197", "a file of a run in the bundle is not the one that the logged file list names",
+        "the file or the list was changed after it was logged, or is missing";
+    StatementBad = "E198", "the bundle's statement is not signed, or not of these files",
+        "files were changed, added or left out after it was signed, or somebody else signed";
+    RecordWrong = "E199", "a record that an entry names (actor, reason, exceptions) is missing or changed",
+        "the record was changed after it was logged, or is missing";
+    RunMapMismatch = "E200", "a run-map entry is not the map of the runs in the log before it",
+        "entries were changed, or a writer lied; compare with a backup and with checkpoints kept elsewhere";
+    RunMapNodeBad = "E201", "the run map's nodes are missing or damaged",
+        "strongroom reindex makes them anew from the log";
     Unsettled = "W201", "a batch is committed and not yet settled",
         "any writing command finishes it";
     ShapeUnfit = "W202", "the manifest does not fit the shape that its version names",
@@ -126,6 +154,8 @@ codes! {
     Leftover = "W205", "a leftover of an interrupted command in tmp/", "the next writing command removes it";
     TornTail = "W206", "an unfinished record at the end of a segment",
         "nothing was lost; it was never committed";
+    SignerUnknown = "W209", "who signed is not established",
+        "--key names the public key that was pinned elsewhere";
 }
 
 impl Code {

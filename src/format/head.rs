@@ -27,8 +27,27 @@ pub struct Head {
     pub frame_seq: u64,
     /// The hash of that frame.
     pub frame_hash: Sha256,
+    /// Where the run map's newest tree lies; absent where it is to be made anew from the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs: Option<RunMapRef>,
     /// How far each segment is committed.
     pub segments: Vec<Mark>,
+}
+
+/// Where the newest tree of the run map lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunMapRef {
+    /// The number of the file of nodes.
+    pub file: u64,
+    /// Where the record of the top node begins in it.
+    pub at: u64,
+    /// The tree's root.
+    pub root: Sha256,
+    /// How many runs it holds.
+    pub runs: u64,
+    /// The index of the `run-map` entry that states this root.
+    pub entry: u64,
 }
 
 impl Head {
@@ -43,6 +62,7 @@ impl Head {
             frontier: Vec::new(),
             frame_seq: 0,
             frame_hash: Sha256::from_bytes([0; 32]),
+            runs: None,
             segments: Vec::new(),
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod actor;
 pub mod batch;
+pub mod bundle;
 pub mod carried;
 pub mod config;
 pub mod entry;
@@ -14,7 +15,9 @@ pub mod head;
 pub mod key_statement;
 pub mod manifest;
 pub mod paths;
+pub mod policy;
 pub mod proof;
+pub mod run_proof;
 pub mod verification;
 pub mod witness;
 

@@ -23,6 +23,8 @@ pub const KEYS: &str = "audit/keys";
 pub const ANCHORS: &str = "audit/anchors";
 /// Held while the log's keys are being changed, so that each change is decided on the one before.
 pub const KEYS_LOCK: &str = "tmp/keys.lock";
+/// The run map's nodes.
+pub const RUN_MAP: &str = "audit/runs";
 /// Batches committed and not yet settled.
 pub const WAL: &str = "audit/wal";
 /// Entry bundles (C2SP tlog-tiles).
@@ -35,6 +37,8 @@ pub const INDEX: &str = "index.sqlite";
 pub const INDEX_LOCK: &str = "tmp/index.lock";
 /// Staging, on the same filesystem.
 pub const TMP: &str = "tmp";
+/// Held by whoever changes documents outside the store.
+pub const CARRIERS_LOCK: &str = "tmp/carriers.lock";
 /// The store lock.
 pub const LOCK: &str = "lock";
 /// The manifest's file name within a run.
@@ -74,6 +78,11 @@ pub fn batch_lock(operation: &OperationId, batch: u64) -> String {
 /// that none needs to be removed; two recordings that share one only wait for each other.
 pub fn record_lock(inputs_hash: &Sha256) -> String {
     format!("{TMP}/record-{}.lock", &inputs_hash.hex()[..2])
+}
+
+/// A file of the run map's nodes.
+pub fn run_map(file: u64) -> String {
+    format!("{RUN_MAP}/{file:08}")
 }
 
 /// The installed files of one pack, by the digest of its file list.

@@ -23,6 +23,7 @@
 mod bundle;
 mod edge;
 mod hash;
+pub mod prefix;
 mod proof;
 mod range;
 mod reader;

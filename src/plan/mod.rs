@@ -3,6 +3,7 @@
 
 pub mod adopt;
 pub mod apply;
+pub mod bundle;
 pub mod keys;
 pub mod record;
 pub mod replay;

@@ -128,13 +128,27 @@ pub(super) struct Ground<'d, 'f> {
 struct Target<'d> {
     parent: Node<'d>,
     node: Option<Node<'d>>,
-    name: String,
-    place: Pointer,
+    name: &'d str,
+}
+
+impl Target<'_> {
+    /// Where it is; worked out only for what is told or depends on it.
+    fn place(&self) -> Pointer {
+        match self.node {
+            Some(node) => node.pointer(),
+            None => self.parent.pointer().child(self.name),
+        }
+    }
+
+    /// Whether the step's conditions hold there.
+    fn is_meant(&self, step: &Step, doc: &Doc<'_>) -> bool {
+        step.when.is_empty() || all_hold(&step.when, doc, Some((&step.path, &self.place())))
+    }
 }
 
 /// Adds the step's edits to `edits`; all targets are resolved against `doc` as it is.
 pub(super) fn resolve<'d>(
-    step: &Step,
+    step: &'d Step,
     ground: Ground<'d, '_>,
     edits: &mut Edits<'d>,
     log: &mut Log,
@@ -154,7 +168,7 @@ pub(super) fn resolve<'d>(
         return Ok(());
     }
     for target in targets(step, doc)? {
-        if !all_hold(&step.when, doc, Some((&step.path, &target.place))) {
+        if !target.is_meant(step, doc) {
             continue;
         }
         said.extend(one(step, ground, &target, edits, log)?);
@@ -193,35 +207,27 @@ fn require(
     Ok(())
 }
 
-fn targets<'d>(step: &Step, doc: &'d Doc<'d>) -> Result<Vec<Target<'d>>, StepProblem> {
-    let Some((parents, name)) = step.path.split_last() else {
-        return Ok(step
-            .path
-            .nodes(doc)
-            .into_iter()
-            .filter_map(|node| {
-                let place = node.pointer();
-                let name = place.split_last()?.1.to_owned();
-                Some(Target { parent: node.parent()?, node: Some(node), name, place })
-            })
-            .collect());
+fn targets<'d>(step: &'d Step, doc: &'d Doc<'d>) -> Result<Vec<Target<'d>>, StepProblem> {
+    let Some((parents, name)) = step.path.nodes_above(doc) else {
+        // Nothing is ever added where a `*` stands, so the name is not asked for.
+        let target = |node: Node<'d>| Some(Target { parent: node.parent()?, node: Some(node), name: "" });
+        return Ok(step.path.nodes(doc).into_iter().filter_map(target).collect());
     };
     let adds = matches!(step.op, Op::Set { .. } | Op::Default { .. } | Op::Compute { .. });
-    let parents = parents.nodes(doc);
     if parents.is_empty() && adds && step.path.stars() == 0 && all_hold(&step.when, doc, None) {
         return Err(StepProblem::NoParent { at: step.path.to_string() });
     }
     let mut targets = Vec::with_capacity(parents.len());
     for parent in parents {
-        let place = parent.pointer().child(name);
-        let node = doc.at(&place);
-        if node.is_none() && parent.kind() != Kind::Object {
-            if adds && all_hold(&step.when, doc, Some((&step.path, &place))) {
-                return Err(StepProblem::NotAnObject { at: place, found: parent.kind().name() });
+        let target = Target { parent, node: parent.child(name), name };
+        if target.node.is_none() && parent.kind() != Kind::Object {
+            if adds && target.is_meant(step, doc) {
+                let found = parent.kind().name();
+                return Err(StepProblem::NotAnObject { at: target.place(), found });
             }
             continue;
         }
-        targets.push(Target { parent, node, name: name.to_owned(), place });
+        targets.push(target);
     }
     Ok(targets)
 }
@@ -268,6 +274,28 @@ fn value_of(
     }
 }
 
+/// Whether there is surely nothing to do at a place. It saves working out the place, which most
+/// steps over many elements need only for some of them.
+fn is_settled(step: &Step, node: Option<Node<'_>>) -> bool {
+    match (&step.op, node) {
+        (Op::Set { .. } | Op::Default { .. } | Op::Compute { .. }, None) => false,
+        (_, None) => true,
+        (Op::Default { also_null, .. }, Some(node)) => !also_null || !node.is_null(),
+        (Op::Set { value: Source::Literal(value), .. }, Some(node)) => value.is(&node),
+        (Op::Map { table, otherwise }, Some(node)) => match mapped(table, &node) {
+            Some(value) => value.is(&node),
+            None => matches!(otherwise, Unmapped::Keep),
+        },
+        (Op::Cast { to }, Some(node)) => to.fits(&node),
+        _ => false,
+    }
+}
+
+fn mapped<'s>(table: &'s [(String, Json)], node: &Node<'_>) -> Option<&'s Json> {
+    let text = node.as_str()?;
+    table.iter().find(|(key, _)| text == key.as_str()).map(|(_, value)| value)
+}
+
 /// Does one step at one place; answers what it did, if anything.
 fn one<'d>(
     step: &Step,
@@ -276,7 +304,10 @@ fn one<'d>(
     edits: &mut Edits<'d>,
     log: &mut Log,
 ) -> Result<Option<String>, StepProblem> {
-    let place = &target.place;
+    if is_settled(step, target.node) {
+        return Ok(None);
+    }
+    let place = &target.place();
     match (&step.op, target.node) {
         (Op::Set { value, .. }, Some(node)) => {
             let Some((value, _)) = value_of(value, ground, place)? else { return Ok(None) };
@@ -339,9 +370,7 @@ fn one<'d>(
             Ok(Some(format!("removed {place}: {reason}")))
         }
         (Op::Map { table, otherwise }, Some(node)) => {
-            let text = node.as_str();
-            let mapped = table.iter().find(|(key, _)| text.as_deref() == Some(key)).map(|(_, value)| value);
-            let value = match (mapped, otherwise) {
+            let value = match (mapped(table, &node), otherwise) {
                 (Some(value), _) | (None, Unmapped::Literal(value)) => value,
                 (None, Unmapped::Keep) => return Ok(None),
                 (None, Unmapped::Fail) => {
@@ -388,7 +417,7 @@ fn add<'d>(target: &Target<'d>, after: Option<&str>, value: Json, edits: &mut Ed
         Some(name) if target.parent.get(name).is_some() => Place::After(name.to_owned()),
         _ => Place::End,
     };
-    edits.insert(target.parent, at, target.name.clone(), value);
+    edits.insert(target.parent, at, target.name, value);
 }
 
 /// Writes what a formula gives, or what the step says of a formula without a value.
@@ -399,7 +428,7 @@ fn compute<'d>(
     edits: &mut Edits<'d>,
 ) -> Result<Option<String>, StepProblem> {
     let Op::Compute { formula, expression, invalid, after } = &step.op else { return Ok(None) };
-    let place = &target.place;
+    let place = &target.place();
     let mut around = Some(target.parent);
     while let Some(node) = around.filter(|node| node.kind() != Kind::Object) {
         around = node.parent();

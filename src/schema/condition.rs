@@ -138,10 +138,17 @@ impl Condition {
 
     /// Whether it holds; each `*` means what it matched in `place`, if given, and else each child.
     pub fn holds(&self, doc: &Doc<'_>, place: Option<(&PointerPattern, &Pointer)>) -> bool {
-        let bound = place.and_then(|(pattern, pointer)| self.at.bind(pattern, pointer));
-        let nodes: Vec<Node<'_>> = match bound.or_else(|| self.at.as_pointer()) {
-            Some(pointer) => doc.at(&pointer).into_iter().collect(),
-            None => self.at.nodes(doc),
+        let (one, several);
+        let nodes: &[Node<'_>] = if self.at.stars() == 0 {
+            one = self.at.node(doc);
+            one.as_slice()
+        } else {
+            let bound = place.and_then(|(pattern, pointer)| self.at.bind(pattern, pointer));
+            several = match bound {
+                Some(pointer) => doc.at(&pointer).into_iter().collect(),
+                None => self.at.nodes(doc),
+            };
+            &several
         };
         let any = !nodes.is_empty();
         let all = |test: &dyn Fn(&Node<'_>) -> bool| any && nodes.iter().all(test);

@@ -22,6 +22,27 @@ pub fn differences<'b, 'a>(before: &'b Doc<'_>, after: &'a Doc<'_>) -> Vec<Diffe
     out
 }
 
+/// Members by name, looked for first where they stand if the order is the same.
+struct Partner<'n> {
+    object: Node<'n>,
+    next: Option<Node<'n>>,
+}
+
+impl<'n> Partner<'n> {
+    fn of(object: Node<'n>) -> Self {
+        Self { object, next: object.children().next() }
+    }
+
+    fn find(&mut self, member: Node<'_>) -> Option<Node<'n>> {
+        let found = match self.next {
+            Some(next) if next.same_key(&member) => Some(next),
+            _ => self.object.get(&member.key()?),
+        }?;
+        self.next = found.next_sibling();
+        Some(found)
+    }
+}
+
 fn compare<'b, 'a>(
     before: Node<'b>,
     after: Node<'a>,
@@ -31,38 +52,48 @@ fn compare<'b, 'a>(
     if before.raw() == after.raw() {
         return;
     }
-    let place = |at: &[String]| Pointer::from_tokens(at.iter().cloned());
+    let place =
+        |at: &[String], name: String| Pointer::from_tokens(at.iter().cloned().chain(std::iter::once(name)));
+    let key = |node: &Node<'_>| node.key().unwrap_or_default().into_owned();
     match (before.kind(), after.kind()) {
         (Kind::Object, Kind::Object) => {
-            for member in before.members() {
-                let key = member.key();
-                at.push(key.clone().into_owned());
-                match after.get(&key) {
-                    Some(other) => compare(member.value(), other, at, out),
-                    None => out.push(Difference { at: place(at), before: Some(member.value()), after: None }),
+            let mut partner = Partner::of(after);
+            for old in before.children() {
+                match partner.find(old) {
+                    Some(new) if new.raw() == old.raw() => {}
+                    Some(new) => {
+                        at.push(key(&old));
+                        compare(old, new, at, out);
+                        at.pop();
+                    }
+                    None => out.push(Difference { at: place(at, key(&old)), before: Some(old), after: None }),
                 }
-                at.pop();
             }
-            for member in after.members() {
-                let key = member.key();
-                if before.get(&key).is_none() {
-                    at.push(key.into_owned());
-                    out.push(Difference { at: place(at), before: None, after: Some(member.value()) });
-                    at.pop();
+            let mut partner = Partner::of(before);
+            for new in after.children() {
+                if partner.find(new).is_none() {
+                    out.push(Difference { at: place(at, key(&new)), before: None, after: Some(new) });
                 }
             }
         }
         (Kind::Array, Kind::Array) => {
             let (mut old, mut new) = (before.elements(), after.elements());
             for i in 0..before.len().max(after.len()) {
-                at.push(i.to_string());
                 match (old.next(), new.next()) {
-                    (Some(a), Some(b)) => compare(a, b, at, out),
-                    (a, b) => out.push(Difference { at: place(at), before: a, after: b }),
+                    (Some(a), Some(b)) if a.raw() == b.raw() => {}
+                    (Some(a), Some(b)) => {
+                        at.push(i.to_string());
+                        compare(a, b, at, out);
+                        at.pop();
+                    }
+                    (a, b) => out.push(Difference { at: place(at, i.to_string()), before: a, after: b }),
                 }
-                at.pop();
             }
         }
-        _ => out.push(Difference { at: place(at), before: Some(before), after: Some(after) }),
+        _ => out.push(Difference {
+            at: Pointer::from_tokens(at.iter().cloned()),
+            before: Some(before),
+            after: Some(after),
+        }),
     }
 }

@@ -19,7 +19,8 @@ use crate::base::clock::Moment;
 use crate::base::digest::Sha256;
 use crate::base::escape::Escaped;
 use crate::base::json::{
-    self, Doc, EditError, Edits, Json, JsonError, Place, Pointer, PointerPattern, outside_is_equal, quote,
+    self, Doc, EditError, Edits, Json, JsonError, Place, Pointer, PointerPattern, Scanned, outside_is_equal,
+    quote,
 };
 
 /// What a migration that is to be kept leaves in the document's history.
@@ -150,13 +151,26 @@ pub enum Refusal {
     History(#[from] HistoryError),
 }
 
-/// A document on its way.
+/// What is done to a document on its way.
 struct Work<'p> {
     pack: &'p Pack,
     facts: &'p Facts,
-    bytes: Vec<u8>,
     changes: Vec<String>,
     preserved: Vec<(Pointer, String)>,
+}
+
+/// Takes the document one stage further. Each stage's result is scanned once, and that scan is the
+/// next stage's source; `held` is the last result, if there is one yet.
+fn advance(
+    held: &mut Option<Scanned>,
+    source: &Doc<'_>,
+    stage: impl FnOnce(&Doc<'_>) -> Result<Scanned, Refusal>,
+) -> Result<(), Refusal> {
+    *held = Some(match held {
+        None => stage(source)?,
+        Some(now) => now.with(stage)?,
+    });
+    Ok(())
 }
 
 impl Pack {
@@ -199,18 +213,8 @@ impl Pack {
             return Ok(Outcome::Current { version });
         }
 
-        let mut work =
-            Work { pack: self, facts, bytes: text.to_vec(), changes: Vec::new(), preserved: Vec::new() };
-        // The label goes in first, so that every route from here gives the same text.
-        if let Some(rule) = &rule {
-            work.add_label(&version, rule)?;
-        }
-        let mut path = vec![version.clone()];
-        for number in route {
-            let migration = &self.migrations[number];
-            let source = path.last().cloned().unwrap_or_default();
-            path.push(work.run(migration, &source)?);
-        }
+        let mut work = Work { pack: self, facts, changes: Vec::new(), preserved: Vec::new() };
+        let (mut held, path) = work.along(&doc, &version, rule.as_deref(), &route)?;
         let to = path.last().cloned().unwrap_or_default();
         let before = Sha256::of(text);
         let mut checksum_after = None;
@@ -225,14 +229,18 @@ impl Pack {
                 before,
                 pack: self,
             };
-            checksum_after = Some(work.add_record(at, &record, &to)?);
+            advance(&mut held, &doc, |doc| {
+                let (after, checksum) = work.add_record(doc, at, &record, &to)?;
+                checksum_after = Some(checksum);
+                Ok(after)
+            })?;
         }
-        let touched = {
-            let after = json::scan(&work.bytes)?;
-            differences(&doc, &after).into_iter().map(|difference| difference.at).collect()
-        };
-        let after = Sha256::of(&work.bytes);
-        let Work { bytes, changes, preserved, .. } = work;
+        let touched = held.as_mut().map_or_else(Vec::new, |held| {
+            held.with(|after| differences(&doc, after).into_iter().map(|difference| difference.at).collect())
+        });
+        let bytes = held.map_or_else(|| text.to_vec(), Scanned::into_bytes);
+        let after = Sha256::of(&bytes);
+        let Work { changes, preserved, .. } = work;
         Ok(Outcome::Rewrite(Rewrite {
             bytes,
             from: version,
@@ -268,20 +276,15 @@ impl Pack {
         route: &[usize],
         facts: &Facts,
     ) -> Result<Vec<u8>, Refusal> {
-        let (mut version, rule) = match self.detect(&json::scan(text)?) {
+        let doc = json::scan(text)?;
+        let (version, rule) = match self.detect(&doc) {
             Detection::Known { version, .. } => (version, None),
             Detection::Legacy { rule, version, .. } => (version, Some(rule)),
             other => return Err(Refusal::Detection(other)),
         };
-        let mut work =
-            Work { pack: self, facts, bytes: text.to_vec(), changes: Vec::new(), preserved: Vec::new() };
-        if let Some(rule) = &rule {
-            work.add_label(&version, rule)?;
-        }
-        for number in route {
-            version = work.run(&self.migrations[*number], &version)?;
-        }
-        Ok(work.bytes)
+        let mut work = Work { pack: self, facts, changes: Vec::new(), preserved: Vec::new() };
+        let (held, _) = work.along(&doc, &version, rule.as_deref(), route)?;
+        Ok(held.map_or_else(|| text.to_vec(), Scanned::into_bytes))
     }
 
     /// The version of a shape named by version alone or with its variant.
@@ -295,130 +298,157 @@ impl Work<'_> {
         Files { before: &self.facts.files, after: &self.facts.files }
     }
 
-    /// Labels a document that has no label with the version that a rule told.
-    fn add_label(&mut self, version: &str, rule: &str) -> Result<(), Refusal> {
-        let Some(at) = &self.pack.version_at else { return Ok(()) };
-        let stage = || "labelling".to_owned();
-        let bytes = {
-            let doc = json::scan(&self.bytes)?;
-            let mut edits = Edits::new(&doc);
-            label(&doc, &mut edits, at, version);
-            let bytes = apply_edits(&self.bytes, &edits, &stage())?;
-            let after = json::scan(&bytes)?;
-            let declared = [PointerPattern::from(at)];
-            let allowed = Allowed { declared: &declared, moved: &[], described: &|_| true };
-            hold(invariant::check(&doc, &after, Some(self.files()), &allowed), stage)?;
-            bytes
-        };
-        self.bytes = bytes;
-        self.changes.push(format!("labelled {at} as {} by the rule {}", quote(version), quote(rule)));
-        Ok(())
+    /// Takes a document of a version along migrations; answers the last result, if anything was done, and
+    /// the versions on the way.
+    fn along(
+        &mut self,
+        doc: &Doc<'_>,
+        version: &str,
+        rule: Option<&str>,
+        route: &[usize],
+    ) -> Result<(Option<Scanned>, Vec<String>), Refusal> {
+        let pack = self.pack;
+        let mut held = None;
+        // The label goes in first, so that every route from here gives the same text.
+        if let (Some(rule), Some(at)) = (rule, &pack.version_at) {
+            advance(&mut held, doc, |doc| self.add_label(doc, at, version, rule))?;
+        }
+        let mut path = vec![version.to_owned()];
+        for number in route {
+            let migration = &pack.migrations[*number];
+            let source = path.last().map_or(version, String::as_str);
+            advance(&mut held, doc, |doc| self.run(doc, migration, source))?;
+            path.push(pack.version_of(&migration.to).to_owned());
+        }
+        Ok((held, path))
     }
 
-    /// Does one migration; answers the version that the document has then.
-    fn run(&mut self, migration: &Migration, source_version: &str) -> Result<String, Refusal> {
-        let name = || format!("{} -> {}", migration.from, migration.to);
-        let to = self.pack.version_of(&migration.to);
-        let mut log = Log::default();
-        let source_bytes = std::mem::take(&mut self.bytes);
-        let bytes = self.splice_steps(migration, &source_bytes, source_version, to, &mut log)?;
+    /// Labels a document that has no label with the version that a rule told.
+    fn add_label(
+        &mut self,
+        doc: &Doc<'_>,
+        at: &Pointer,
+        version: &str,
+        rule: &str,
+    ) -> Result<Scanned, Refusal> {
+        let stage = || "labelling".to_owned();
+        let mut edits = Edits::new(doc);
+        label(doc, &mut edits, at, version);
+        let mut after = splice(doc, &edits, stage)?;
+        let declared = [PointerPattern::from(at)];
+        let allowed = Allowed { declared: &declared, moved: &[], described: &|_| true };
+        let files = Some(self.files());
+        hold(after.with(|after| invariant::check(doc, after, files, &allowed)), stage)?;
+        self.changes.push(format!("labelled {at} as {} by the rule {}", quote(version), quote(rule)));
+        Ok(after)
+    }
 
-        let source = json::scan(&source_bytes)?;
-        let after = json::scan(&bytes)?;
-        let mut declared = migration.declared();
+    /// Does one migration.
+    fn run(
+        &mut self,
+        source: &Doc<'_>,
+        migration: &Migration,
+        source_version: &str,
+    ) -> Result<Scanned, Refusal> {
+        let mut log = Log::default();
+        let mut after = self.splice_steps(source, migration, source_version, &mut log)?;
+        after.with(|after| self.check(source, after, migration, source_version, &log))?;
+        self.changes.append(&mut log.changes);
+        self.preserved.append(&mut log.preserved);
+        Ok(after)
+    }
+
+    /// Holds a migration's result against its source and its target shape.
+    fn check(
+        &self,
+        source: &Doc<'_>,
+        after: &Doc<'_>,
+        migration: &Migration,
+        source_version: &str,
+        log: &Log,
+    ) -> Result<(), Refusal> {
+        let name = || migration.name();
+        let to = self.pack.version_of(&migration.to);
         let label = self.pack.label_place(&migration.to);
-        declared.extend(label.map(PointerPattern::from));
         let allowed = Allowed {
-            declared: &declared,
+            declared: &migration.allowed,
             moved: &log.moved,
             described: &|at| Some(at) == label || self.pack.describes(source_version, at),
         };
-        hold(invariant::check(&source, &after, Some(self.files()), &allowed), name)?;
+        hold(invariant::check(source, after, Some(self.files()), &allowed), name)?;
         for frozen in &self.pack.frozen {
-            for node in frozen.nodes(&source) {
+            for node in frozen.nodes(source) {
                 let at = node.pointer();
                 if after.at(&at).is_none_or(|other| other.raw() != node.raw()) {
                     return Err(Refusal::Frozen { migration: name(), at });
                 }
             }
         }
-        match self.pack.shape_of(&after, to, None) {
-            Ok(shape) if migration.to == shape.version || migration.to == shape.name() => {}
+        match self.pack.shape_of(after, to, None) {
+            Ok(shape) if migration.to == shape.version || migration.to == shape.name() => Ok(()),
             Ok(shape) => {
                 let detection =
                     Detection::Known { version: shape.version.clone(), variant: shape.variant.clone() };
-                return Err(Refusal::TargetMisfit { migration: name(), detection });
+                Err(Refusal::TargetMisfit { migration: name(), detection })
             }
-            Err(detection) => return Err(Refusal::TargetMisfit { migration: name(), detection }),
+            Err(detection) => Err(Refusal::TargetMisfit { migration: name(), detection }),
         }
-        self.bytes = bytes;
-        self.changes.append(&mut log.changes);
-        self.preserved.append(&mut log.preserved);
-        Ok(to.to_owned())
     }
 
     /// Resolves the steps to edits and splices them, as many steps at once as do not touch each
     /// other's places; the label goes with the last.
     fn splice_steps(
         &self,
+        source: &Doc<'_>,
         migration: &Migration,
-        source: &[u8],
         version: &str,
-        to: &str,
         log: &mut Log,
-    ) -> Result<Vec<u8>, Refusal> {
-        let name = || format!("{} -> {}", migration.from, migration.to);
-        let mut bytes = source.to_vec();
-        let mut next = 0;
-        loop {
-            let doc = json::scan(&bytes)?;
-            let mut edits = Edits::new(&doc);
-            let mut busy: Vec<PointerPattern> = Vec::new();
-            while let Some(step) = migration.steps.get(next) {
-                let touches = step.touches();
-                if busy.iter().any(|place| touches.iter().any(|own| own.touches(place))) {
-                    break;
+    ) -> Result<Scanned, Refusal> {
+        let mut held = None;
+        let last = migration.groups.len().saturating_sub(1);
+        for (i, group) in migration.groups.iter().enumerate() {
+            advance(&mut held, source, |doc| {
+                let mut edits = Edits::new(doc);
+                for step in &migration.steps[group.clone()] {
+                    let ground = Ground { doc, facts: self.facts, version };
+                    apply::resolve(step, ground, &mut edits, log).map_err(|problem| Refusal::Step {
+                        migration: migration.name(),
+                        step: step.number,
+                        problem,
+                    })?;
                 }
-                let ground = Ground { doc: &doc, facts: self.facts, version };
-                apply::resolve(step, ground, &mut edits, log).map_err(|problem| Refusal::Step {
-                    migration: name(),
-                    step: step.number,
-                    problem,
-                })?;
-                // A step that wrote nothing may still have to come before the next: keep its order.
-                busy.extend(touches);
-                next += 1;
-            }
-            let last = next == migration.steps.len();
-            if last
-                && let Some(at) = self.pack.label_place(&migration.to)
-                && let Some(change) = label(&doc, &mut edits, at, to)
-            {
-                log.changes.push(change);
-            }
-            let spliced = apply_edits(&bytes, &edits, &name())?;
-            drop(edits);
-            drop(doc);
-            bytes = spliced;
-            if last {
-                return Ok(bytes);
-            }
+                if i == last
+                    && let Some(at) = self.pack.label_place(&migration.to)
+                    && let Some(change) = label(doc, &mut edits, at, self.pack.version_of(&migration.to))
+                {
+                    log.changes.push(change);
+                }
+                splice(doc, &edits, || migration.name())
+            })?;
         }
+        // There is always a group, an empty one for the label alone.
+        held.map_or_else(|| Ok(Scanned::new(source.text().as_bytes().to_vec())?), Ok)
     }
 
-    fn add_record(&mut self, at: &Pointer, record: &Record<'_>, to: &str) -> Result<Sha256, Refusal> {
+    fn add_record(
+        &self,
+        doc: &Doc<'_>,
+        at: &Pointer,
+        record: &Record<'_>,
+        to: &str,
+    ) -> Result<(Scanned, Sha256), Refusal> {
         let stage = || "the history record".to_owned();
-        let (bytes, checksum, place) = history::append(&self.bytes, at, record)?;
-        let doc = json::scan(&self.bytes)?;
-        let after = json::scan(&bytes)?;
+        let (bytes, checksum, place) = history::append(doc.text().as_bytes(), at, record)?;
+        let mut after = Scanned::new(bytes)?;
         let declared = [PointerPattern::from(&place)];
         let allowed = Allowed { declared: &declared, moved: &[], described: &|_| true };
-        hold(invariant::check(&doc, &after, Some(self.files()), &allowed), stage)?;
-        self.pack
-            .shape_of(&after, to, None)
-            .map_err(|detection| Refusal::TargetMisfit { migration: stage(), detection })?;
-        self.bytes = bytes;
-        Ok(checksum)
+        let files = Some(self.files());
+        after.with(|after| {
+            hold(invariant::check(doc, after, files, &allowed), stage)?;
+            let fits = self.pack.shape_of(after, to, None).map(|_| ());
+            fits.map_err(|detection| Refusal::TargetMisfit { migration: stage(), detection })
+        })?;
+        Ok((after, checksum))
     }
 }
 
@@ -443,9 +473,10 @@ fn label<'d>(doc: &'d Doc<'d>, edits: &mut Edits<'d>, at: &Pointer, version: &st
     }
 }
 
-fn apply_edits(source: &[u8], edits: &Edits<'_>, stage: &str) -> Result<Vec<u8>, Refusal> {
-    let edited = edits.apply().map_err(|problem| Refusal::Edits { migration: stage.to_owned(), problem })?;
-    if !outside_is_equal(source, &edited.bytes, &edited.splices) {
+/// Splices edits, compares the bytes around them and scans the result.
+fn splice(doc: &Doc<'_>, edits: &Edits<'_>, stage: impl Fn() -> String) -> Result<Scanned, Refusal> {
+    let edited = edits.apply().map_err(|problem| Refusal::Edits { migration: stage(), problem })?;
+    if !outside_is_equal(doc.text().as_bytes(), &edited.bytes, &edited.splices) {
         let violation = Violation {
             invariant: invariant::Invariant::KeepsText,
             at: Pointer::root(),
@@ -453,7 +484,7 @@ fn apply_edits(source: &[u8], edits: &Edits<'_>, stage: &str) -> Result<Vec<u8>,
             before: None,
             after: None,
         };
-        return Err(Refusal::Invariant { stage: stage.to_owned(), violations: vec![violation] });
+        return Err(Refusal::Invariant { stage: stage(), violations: vec![violation] });
     }
-    Ok(edited.bytes)
+    Ok(Scanned::new(edited.bytes)?)
 }

@@ -95,6 +95,7 @@ mod engine;
 mod error;
 mod expr;
 mod fact;
+mod fit;
 mod foreign;
 mod formula;
 mod graph;

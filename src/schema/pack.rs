@@ -78,6 +78,10 @@ pub(super) struct Migration {
     /// Whether the migration the other way is said to undo it.
     pub inverse: bool,
     pub steps: Vec<Step>,
+    /// Steps that can be resolved against one scan, in order; at least one group.
+    pub groups: Vec<std::ops::Range<usize>>,
+    /// What the steps declare, and the label.
+    pub allowed: Vec<PointerPattern>,
     pub digest: Sha256,
 }
 
@@ -86,6 +90,29 @@ impl Migration {
     pub fn declared(&self) -> Vec<PointerPattern> {
         self.steps.iter().flat_map(Step::writes).collect()
     }
+
+    /// The migration in words.
+    pub fn name(&self) -> String {
+        format!("{} -> {}", self.from, self.to)
+    }
+}
+
+/// Cuts the steps where one reads or writes what an earlier one of its group touches: that one needs
+/// the earlier one's result, and so another scan.
+fn group(steps: &[Step]) -> Vec<std::ops::Range<usize>> {
+    let mut groups = Vec::new();
+    let (mut start, mut busy) = (0, Vec::<PointerPattern>::new());
+    for (i, step) in steps.iter().enumerate() {
+        let touches = step.touches();
+        if busy.iter().any(|place| touches.iter().any(|own| own.touches(place))) {
+            groups.push(start..i);
+            start = i;
+            busy.clear();
+        }
+        busy.extend(touches);
+    }
+    groups.push(start..steps.len());
+    groups
 }
 
 /// The file of a pack that says everything but the schemas.
@@ -225,6 +252,10 @@ impl Pack {
         pack.graph = Graph::new(&shapes, &pack.migrations)
             .map_err(|twice| root.error(PackErrorKind::Twice { what: "migration", name: twice }))?;
         pack.shapes = shapes;
+        for i in 0..pack.migrations.len() {
+            let label = pack.label_place(&pack.migrations[i].to).map(PointerPattern::from);
+            pack.migrations[i].allowed = pack.migrations[i].declared().into_iter().chain(label).collect();
+        }
         let (places, ends): (Vec<usize>, Vec<End>) = ends.into_iter().unzip();
         pack.ends = ends;
         pack.check_ends(root, &places)?;
@@ -245,7 +276,8 @@ impl Pack {
             "to": to,
             "steps": steps.iter().map(Step::compiled).collect::<Vec<_>>(),
         });
-        Ok(Migration { from, to, summary, inverse, steps, digest: digest_of(&compiled) })
+        let (groups, digest) = (group(&steps), digest_of(&compiled));
+        Ok(Migration { from, to, summary, inverse, steps, groups, allowed: Vec::new(), digest })
     }
 
     /// Refuses steps that could not but break what the pack promises elsewhere.

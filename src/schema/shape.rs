@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::apply::preview;
 use super::condition::Condition;
 use super::error::{PackError, PackErrorKind};
+use super::fit::Fit;
 use super::pack::Pack;
 use super::reader::Table;
 use crate::base::canonical;
@@ -20,6 +21,8 @@ pub(super) struct Schema {
     pub file: String,
     pub value: Value,
     pub validator: Validator,
+    /// The quick way to the answer "fits".
+    pub fit: Option<Fit>,
     /// The schema's text without its formatting, as part of the pack's identity.
     pub compact: String,
 }
@@ -105,7 +108,8 @@ fn read_schema(file: &str, bytes: &[u8]) -> Result<Schema> {
             PackError::at(file, doc.text(), at, PackErrorKind::Schema { message: error.to_string() })
         })?;
     let compact = canonical::python_dumps(doc.root(), canonical::PythonForm::Compact, None);
-    Ok(Schema { file: file.to_owned(), value, validator, compact })
+    let fit = Fit::new(&value);
+    Ok(Schema { file: file.to_owned(), value, validator, fit, compact })
 }
 
 /// A reference that leads nowhere, or out of the schema: the error that tells of it has no place.
@@ -137,6 +141,10 @@ impl Pack {
     /// as the given one.
     pub(super) fn misfits(&self, shape: &Shape, doc: &Doc<'_>, label: Option<&str>) -> Vec<String> {
         const SHOWN: usize = 8;
+        let quick = self.schemas[shape.schema].fit.as_ref().filter(|_| label.is_none());
+        if quick.is_some_and(|fit| fit.fits(doc.root())) {
+            return Vec::new();
+        }
         let mut value = doc.root().to_value();
         if let (Some(label), Some(at)) = (label, &self.version_at) {
             set_label(&mut value, doc.root(), at, label);

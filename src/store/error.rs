@@ -79,6 +79,12 @@ pub enum StoreError {
     /// The journal cannot be read or written.
     #[error(transparent)]
     Wal(#[from] WalError),
+    /// Threads committed together, and this is what became of all of them.
+    #[error(transparent)]
+    Shared(std::sync::Arc<StoreError>),
+    /// The thread that committed for several ended half-way.
+    #[error("whether the batch is committed is not known: the thread that wrote it ended half-way")]
+    Unanswered,
     /// A lock could not be had.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -244,6 +250,14 @@ pub enum StoreError {
         /// How many entries the checkpoint covers; 0 without one.
         size: u64,
     },
+    /// No entry tells of the map over all runs.
+    #[error(
+        "the checkpoint's {size} entries hold no run-map entry, so nothing about whole runs can be proved"
+    )]
+    NoRunMap {
+        /// How many entries the checkpoint covers; 0 without one.
+        size: u64,
+    },
     /// There is no checkpoint.
     #[error("no checkpoint was published yet")]
     NoCheckpoint,
@@ -402,6 +416,7 @@ impl StoreError {
     /// Of which kind the failure is.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Shared(error) => error.kind(),
             Self::NoStore { .. } => ErrorKind::NoStore,
             Self::Config(ConfigError::Newer { .. } | ConfigError::NewerToWrite { .. }) => ErrorKind::Newer,
             Self::Lock(LockError::Held { .. }) => ErrorKind::Locked,
@@ -425,6 +440,7 @@ impl StoreError {
             | Self::NoPath { .. }
             | Self::NoVersion(_)
             | Self::NotPublished { .. }
+            | Self::NoRunMap { .. }
             | Self::NoCheckpoint
             | Self::NoWitness { .. }
             | Self::NoPack(_) => ErrorKind::NotFound,
@@ -432,7 +448,8 @@ impl StoreError {
             Self::NotUndoable { .. } | Self::Index(IndexError::Query(_)) => ErrorKind::Usage,
             Self::Key { .. } => ErrorKind::Key,
             Self::Interrupted { .. } => ErrorKind::Interrupted,
-            Self::Disk(_)
+            Self::Unanswered
+            | Self::Disk(_)
             | Self::Blob(_)
             | Self::Wal(_)
             | Self::Lock(_)

@@ -1,5 +1,6 @@
 //! Questions to the index, and building it anew.
 
+use super::session::Session;
 use super::{Store, StoreError};
 use crate::base::id::{JobId, RunKey};
 use crate::index::{ListFilter, Listed, Problem, QueryResult};
@@ -11,14 +12,21 @@ pub struct IndexReport {
     pub rows: Vec<(&'static str, u64)>,
     /// Manifests that could not be indexed.
     pub problems: Vec<Problem>,
+    /// Tiles and nodes of the run map that were missing or damaged and were made anew.
+    pub mended: Vec<String>,
 }
 
 impl Store {
-    /// Builds the index anew from the log and the files.
+    /// Makes what is derived anew from the log and the files: the index, and of the tiles and the run
+    /// map what is missing or damaged. Where the entries themselves are damaged the log is left as it is.
     pub fn reindex(&self) -> Result<IndexReport, StoreError> {
         self.finish_interrupted()?;
+        let mended = match Session::open(self)?.mend() {
+            Err(StoreError::LogDamaged { .. }) => Vec::new(),
+            mended => mended?,
+        };
         let index = self.rebuild_index()?;
-        Ok(IndexReport { rows: index.counts()?, problems: index.problems()? })
+        Ok(IndexReport { rows: index.counts()?, problems: index.problems()?, mended })
     }
 
     /// Lists runs.

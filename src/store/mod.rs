@@ -9,11 +9,15 @@ mod anchor;
 mod anchors;
 mod apply;
 mod bundles;
+pub mod carry;
 mod catch_up;
+mod check_evidence;
 mod command;
 mod commit;
 mod error;
+mod evidence;
 mod facts;
+mod group;
 mod history;
 mod init;
 mod judge;
@@ -24,12 +28,15 @@ mod listing;
 mod log;
 mod migrate;
 mod packs;
+mod policy;
 mod prove;
 mod publish;
 mod record;
 mod restore;
 mod rollback;
+mod run_map;
 mod scan;
+mod session;
 mod show;
 mod source;
 mod stage;
@@ -47,8 +54,10 @@ use std::time::Duration;
 pub use adopt::{AdoptOptions, AdoptReport, Adopted, Seen};
 pub use anchor::Interval;
 pub use anchors::Anchored;
+pub use check_evidence::{EvidenceCheck, check_evidence};
 pub use command::{CommandLine, Streams};
 pub use error::{Conflict, ErrorKind, KeyTrouble, StoreError};
+pub use evidence::{EvidenceOptions, EvidenceReport};
 pub use history::{HistoryRow, RunHistory};
 pub use judge::Review;
 pub use keyring::KeyListing;
@@ -63,7 +72,7 @@ pub use record::{Given, RecordOptions, Recorded, RecordedAs};
 pub use restore::{RestoreReport, Restored};
 pub use rollback::{RollbackReport, RolledBack};
 pub use verify::{VerifyOptions, VerifyReport};
-pub use versions::{VersionRow, VersionsReport};
+pub use versions::{Next, VersionRow, VersionsReport};
 pub use witness::Witness;
 
 use crate::backend::{BlobOptions, Disk, Hook, LocalBlobs};
@@ -115,6 +124,8 @@ pub struct Store {
     config: StoreConfig,
     blobs: LocalBlobs,
     context: Context,
+    /// Where the threads that share this store meet to commit.
+    committer: Arc<group::Committer>,
 }
 
 impl Store {
@@ -142,7 +153,7 @@ impl Store {
             store_id: config.store_id,
         };
         let blobs = LocalBlobs::open(disk.clone(), options);
-        Ok(Self { disk, config, blobs, context })
+        Ok(Self { disk, config, blobs, context, committer: Arc::default() })
     }
 
     /// The nearest folder upwards from here that is a store, as git finds its repository.

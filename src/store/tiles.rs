@@ -46,23 +46,49 @@ impl Store {
         if let Some(edge) = partial.and_then(|bytes| TileEdge::from_tiles(tree, &bytes)) {
             return Ok(edge);
         }
+        Ok(self.remake_tiles(head, files)?.0)
+    }
+
+    /// Makes every full tile anew from the entries where it is missing or differs; gives the right edge
+    /// and the tiles that were made.
+    fn remake_tiles(
+        &self,
+        head: &Head,
+        files: &mut Settling<'_>,
+    ) -> Result<(TileEdge, Vec<Tile>), StoreError> {
         let mut edge = TileEdge::new();
-        let mut missing = Vec::new();
+        let (mut full, mut made) = (Vec::new(), Vec::new());
         for number in 0..head.size.div_ceil(TILE_WIDTH) {
             for entry in self.bundle(number, head.size)? {
-                edge.append(merkle::leaf_hash(&entry), |tile, bytes| missing.push((tile, bytes)));
+                edge.append(merkle::leaf_hash(&entry), |tile, bytes| full.push((tile, bytes)));
             }
         }
         if edge.range().root().as_bytes() != head.root.as_bytes() {
             let why = "neither its tiles nor its entries give its root".to_owned();
             return Err(StoreError::LogDamaged { place: paths::HEAD.to_owned(), why });
         }
-        for (tile, bytes) in missing {
+        for (tile, bytes) in full {
             if self.tile(tile)?.as_ref() != Some(&bytes) {
                 files.put(tile_path(tile), bytes)?;
+                made.push(tile);
             }
         }
-        Ok(edge)
+        Ok((edge, made))
+    }
+
+    /// Makes every tile anew that is missing or does not follow from the entries; gives their paths. Only
+    /// called under the store lock.
+    pub(super) fn mend_tiles(&self, head: &Head) -> Result<Vec<String>, StoreError> {
+        let mut files = Settling::begin(self);
+        let (edge, mut made) = self.remake_tiles(head, &mut files)?;
+        for (tile, bytes) in edge.partial() {
+            if self.tile(tile)?.as_ref() != Some(&bytes) {
+                files.put(tile_path(tile), bytes)?;
+                made.push(tile);
+            }
+        }
+        files.finish()?;
+        Ok(made.into_iter().map(tile_path).collect())
     }
 
     /// Reads the settled tree's hashes from its tiles, for proofs.

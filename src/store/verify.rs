@@ -11,6 +11,7 @@ use super::anchor::{Interval, Roots, check_keys};
 use super::facts::{self, Logged, PriorFiles};
 use super::keyring::is_key_entry;
 use super::publish::Checkpoint;
+use super::run_map::MapCheck;
 use super::tiles::TileCheck;
 use super::{LogView, Store, StoreError};
 use crate::backend::{BlobFinding, Kind as FileKind};
@@ -21,6 +22,7 @@ use crate::format::batch::Batch;
 use crate::format::entry::{Entry, EntryKind};
 use crate::format::finding::{Code, Exceptions, Finding};
 use crate::format::paths;
+use crate::format::policy::Policy;
 use crate::merkle;
 use crate::note::VerifyingKey;
 use crate::plan::keys::{KeyEvent, Keyring};
@@ -37,8 +39,20 @@ pub struct VerifyOptions {
     pub keys: Vec<VerifyingKey>,
     /// A checkpoint kept elsewhere.
     pub since: Option<Checkpoint>,
+    /// Whose word counts, and who must have cosigned.
+    pub policy: Option<Policy>,
+    /// How old the cosignatures that the policy asks for may be, in milliseconds.
+    pub fresh: Option<i64>,
     /// Whether a part of the log that nothing vouches for is a finding.
     pub strict: bool,
+}
+
+impl VerifyOptions {
+    /// The keys given and the policy's.
+    pub(super) fn pinned(&self) -> Vec<VerifyingKey> {
+        let logs = self.policy.iter().flat_map(|policy| &policy.logs);
+        self.keys.iter().chain(logs).cloned().collect()
+    }
 }
 
 /// What a check found.
@@ -62,6 +76,10 @@ pub struct VerifyReport {
     pub signed: bool,
     /// Whether the checkpoint kept elsewhere holds, when one was given.
     pub since_holds: Option<bool>,
+    /// Whether a checkpoint meets the policy, when one was given.
+    pub policy_holds: Option<bool>,
+    /// Whether it does by the word of witnesses.
+    pub cosigned: bool,
     /// What vouches for which part of the log.
     pub intervals: Vec<Interval>,
 }
@@ -107,7 +125,7 @@ impl Store {
         for known in options.since.iter().chain(&checkpoint).chain(anchors) {
             wanted.insert(known.body.size, None);
         }
-        let mut log = self.log_facts(&wanted)?;
+        let mut log = self.log_facts(&wanted, true)?;
         report.entries = log.view.size();
         report.root = log.root;
         let whole = options.runs.is_empty();
@@ -126,7 +144,7 @@ impl Store {
             let (wrong, right): (Vec<_>, Vec<_>) =
                 found.into_iter().partition(|(_, findings)| findings.iter().any(Finding::is_failure));
             settled.extend(right.into_iter().flat_map(|(_, findings)| findings));
-            let again = self.log_facts(&wanted)?;
+            let again = self.log_facts(&wanted, true)?;
             let unmoved = again.view.size() == log.view.size() && again.view.head.size == log.view.head.size;
             if wrong.is_empty() || unmoved || look + 1 == LOOKS {
                 settled.extend(wrong.into_iter().flat_map(|(_, findings)| findings));
@@ -140,7 +158,7 @@ impl Store {
             let ring = Keyring::replay(&self.config.origin, &log.keys);
             check_keys(&ring, &key_files, &log.findings, &mut report);
             self.check_kept(&kept, &log.roots, &mut report);
-            self.check_anchors(options, checkpoint.as_ref(), &log.roots, &ring, &mut report)?;
+            self.check_anchors(options, checkpoint.as_ref(), &kept, &log.roots, &ring, &mut report)?;
             report.findings.append(&mut log.findings);
             self.check_strangers(&mut report)?;
             self.check_packs(&mut report.findings)?;
@@ -151,8 +169,8 @@ impl Store {
         Ok(report)
     }
 
-    /// Replays the log and checks it against itself.
-    fn log_facts(&self, wanted: &Roots) -> Result<LogFacts, StoreError> {
+    /// Replays the log and checks it against itself; `maps` says whether the run map is checked too.
+    fn log_facts(&self, wanted: &Roots, maps: bool) -> Result<LogFacts, StoreError> {
         let view = self.log()?;
         let mut facts = LogFacts {
             states: HashMap::new(),
@@ -167,12 +185,14 @@ impl Store {
         };
         let mut replay = Replay::default();
         let mut tiles = TileCheck::begin();
+        let mut map = maps.then(MapCheck::begin);
         let mut settled_root = None;
         let head = facts.view.head.clone();
         let view = facts.view.clone();
         let mut take = |at: u64, bytes: &[u8], facts: &mut LogFacts| -> Result<(), StoreError> {
+            let leaf = merkle::leaf_hash(bytes);
             if at < head.size {
-                tiles.append(self, merkle::leaf_hash(bytes))?;
+                tiles.append(self, leaf)?;
                 if let Some(root) = facts.roots.get_mut(&(at + 1)) {
                     *root = Some(tiles.root());
                 }
@@ -183,6 +203,9 @@ impl Store {
             }
             match replay.take(at, bytes) {
                 Ok(entry) => {
+                    if let Some(map) = &mut map {
+                        map.take(at, &entry, &Sha256::from_bytes(*leaf.as_bytes()));
+                    }
                     if let (EntryKind::Migrated, Some(key), Some(before), Some(after)) =
                         (entry.kind, entry.run(), entry.before, entry.after)
                     {
@@ -208,6 +231,9 @@ impl Store {
         if let Err(error) = read {
             let StoreError::LogDamaged { place, why } = error else { return Err(error) };
             facts.findings.push(Finding::of_store(Code::BundleBad, place).found(why));
+        }
+        if let Some(map) = map {
+            facts.findings.append(&mut map.finish(self, &head, settled_root.is_some() || head.size == 0)?);
         }
         let root = settled_root.unwrap_or_else(|| Sha256::of(b""));
         if head.size > 0 && settled_root.is_none() {
@@ -348,7 +374,7 @@ impl Store {
     fn check_strangers(&self, report: &mut VerifyReport) -> Result<(), StoreError> {
         let scan = self.scan()?;
         // The log is read after the disk: a run that came in between is then in it.
-        let log = self.log_facts(&Roots::new())?;
+        let log = self.log_facts(&Roots::new(), false)?;
         report.findings.extend(scan.strays);
         if log.findings.iter().any(|finding| matches!(finding.code, Code::BundleBad | Code::EntryBad)) {
             // What the unreadable part of the log has is not known, so nothing can be called unknown to it.
@@ -391,7 +417,7 @@ impl Store {
             }
         }
         // Bad bytes below a committed length are damage; only beyond it a write was never finished.
-        self.blobs.set_committed(&super::commit::segment_marks(&log.view.head));
+        self.blobs.set_committed(&super::session::segment_marks(&log.view.head));
         let mut findings = Vec::new();
         let checked = self.blobs.check_all(&mut |found| findings.push(object_finding(found)))?;
         report.blobs = checked.records + checked.large;

@@ -115,20 +115,20 @@ fn tiles_of_a_log_past_one_full_tile_are_right_and_prove_every_entry() {
     let store = init(&dir);
     adopt(&store, &artifacts);
     let (first, view) = (store.log().unwrap().head, store.log().unwrap());
-    assert_eq!(first.size, 300);
+    assert_eq!(first.size, 301);
     check_by_judge(&dir);
     migrate(&store).unwrap();
     let head = store.log().unwrap().head;
-    assert_eq!(head.size, 600);
+    assert_eq!(head.size, 602);
     assert_eq!(failures(&store), Vec::<String>::new());
     check_by_judge(&dir);
     let expected =
-        ["0/000", "0/001", "0/002.p/88", "1/000.p/2", "entries/000", "entries/001", "entries/002.p/88"];
+        ["0/000", "0/001", "0/002.p/90", "1/000.p/2", "entries/000", "entries/001", "entries/002.p/90"];
     assert_eq!(tile_files(&dir), expected);
 
     let now = store.log().unwrap();
     let (reader, root_hash) = (store.hash_reader(&now), Hash::from_bytes(*head.root.as_bytes()));
-    for index in [0, 1, 255, 256, 299, 511, 512, 599] {
+    for index in [0, 1, 255, 256, 299, 511, 512, 601] {
         let leaf = merkle::leaf_hash(&store.entry_bytes(&now, index).unwrap());
         let proof = merkle::prove_inclusion(index, head.size, &reader).unwrap();
         merkle::verify_inclusion(index, head.size, &leaf, &proof, &root_hash).unwrap();
@@ -137,8 +137,8 @@ fn tiles_of_a_log_past_one_full_tile_are_right_and_prove_every_entry() {
     let proof = merkle::prove_consistency(view.head.size, head.size, &reader).unwrap();
     merkle::verify_consistency(view.head.size, head.size, &old_root, &root_hash, &proof).unwrap();
 
-    // A full tile that is cut, changed or gone is found; with no tile at all the next command makes
-    // them all, the same as before.
+    // A full tile that is cut, changed or gone is found, and reindex makes it anew; with no tile at all the
+    // next command makes them all, the same as before.
     let before = snapshot(&dir.join("audit/tile"));
     let tile = dir.join("audit/tile/0/001");
     let bytes = std::fs::read(&tile).unwrap();
@@ -146,6 +146,15 @@ fn tiles_of_a_log_past_one_full_tile_are_right_and_prove_every_entry() {
     assert_eq!(codes(&store), ["E174"]);
     std::fs::remove_file(&tile).unwrap();
     assert_eq!(codes(&store), ["E174"]);
+    assert_eq!(store.reindex().unwrap().mended, ["audit/tile/0/001"]);
+    assert_eq!(failures(&store), Vec::<String>::new());
+    let partial = dir.join("audit/tile/0/002.p/90");
+    overwrite(&partial, &[7; 90 * 32]);
+    overwrite(&tile, &bytes[32..]);
+    assert_eq!(store.reindex().unwrap().mended, ["audit/tile/0/001", "audit/tile/0/002.p/90"]);
+    assert_eq!(store.reindex().unwrap().mended, Vec::<String>::new());
+    assert_eq!(snapshot(&dir.join("audit/tile")), before);
+    overwrite(&tile, &bytes[32..]);
     for level in ["0", "1"] {
         std::fs::remove_dir_all(dir.join("audit/tile").join(level)).unwrap();
     }
@@ -190,4 +199,115 @@ fn tile_or_entry_changed_by_hand_is_found() {
     overwrite(&bundle, &good_bundle);
     overwrite(&tile, &good_tile);
     assert_eq!(failures(&store), Vec::<String>::new());
+}
+
+/// The newest `run-map` entry as the log has it.
+fn newest_map(store: &Store) -> (u64, strongroom::format::entry::MapRef) {
+    let view = store.log().unwrap();
+    let mut maps =
+        (0..view.size()).filter_map(|index| Some((index, store.entry(&view, index).unwrap().map?)));
+    maps.next_back().unwrap()
+}
+
+/// The root over all runs by a program that shares nothing with ours: every entry of a run makes its
+/// leaf, and the tree is cut at the first bit that tells keys apart.
+const MAP_JUDGE: &str = r#"
+import hashlib, json, os, sys
+def sha(b): return hashlib.sha256(b).digest()
+def bit(k, i): return k[i // 8] >> (7 - i % 8) & 1
+def root(d, i=0):
+    if not d: return sha(b"")
+    if len(d) == 1:
+        (k, (last, n)), = d.items()
+        return sha(b"\2" + k + last + n.to_bytes(8, "big"))
+    while len({bit(k, i) for k in d}) == 1: i += 1
+    side = [{k: v for k, v in d.items() if bit(k, i) == s} for s in (0, 1)]
+    return sha(b"\3" + bytes([i]) + root(side[0], i + 1) + root(side[1], i + 1))
+data, size, runs, said = open(sys.argv[1], "rb").read(), int(sys.argv[2]), {}, None
+for _ in range(size):
+    n = int.from_bytes(data[:2], "big")
+    raw, data = data[2:2 + n], data[2 + n:]
+    e = json.loads(raw)
+    if e["kind"] == "run-map":
+        assert "sha256:" + root(runs).hex() == e["map"]["root"] and len(runs) == e["map"]["runs"], e
+        said = e["map"]["root"]
+    elif "run_id" in e:
+        runs[sha((e["job_id"] + "/" + e["run_id"]).encode())] = (sha(b"\0" + raw), e["run_seq"])
+print(said)
+"#;
+
+#[test]
+fn run_map_of_every_batch_is_judged_right_and_damage_to_its_nodes_is_found_and_mended() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = world(root.path());
+    let store = open(&dir);
+    let (index, map) = newest_map(&store);
+    let head = store.log().unwrap().head;
+    assert_eq!((index, map.runs), (head.size - 1, 3));
+    let bundle = dir.join(format!("audit/tile/entries/000.p/{}", head.size));
+    match Command::new("python3").args(["-c", MAP_JUDGE]).arg(&bundle).arg(head.size.to_string()).output() {
+        Ok(out) => {
+            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+            assert_eq!(String::from_utf8(out.stdout).unwrap().trim(), map.root.to_string());
+        }
+        Err(_) => println!("skipped: no python3 to judge the run map"),
+    }
+
+    let nodes = dir.join("audit/runs/00000001");
+    let good = std::fs::read(&nodes).unwrap();
+    let mut bad = good.clone();
+    *bad.last_mut().unwrap() ^= 1;
+    for damaged in [&bad[..], &good[..good.len() - 1], b""] {
+        std::fs::write(&nodes, damaged).unwrap();
+        assert_eq!(codes(&store), ["E201"]);
+    }
+    std::fs::remove_file(&nodes).unwrap();
+    assert_eq!(codes(&store), ["E201"]);
+    assert_eq!(store.reindex().unwrap().mended, ["audit/runs/00000001"]);
+    assert_eq!(failures(&store), Vec::<String>::new());
+    // A change of a run that needs what is damaged makes all of it anew, whatever was there.
+    std::fs::write(&nodes, b"short").unwrap();
+    fixture::run_with_snapshots(&root.path().join("more"), "job-m", "1.1.0", "one");
+    adopt(&store, &root.path().join("more"));
+    assert_eq!(failures(&store), Vec::<String>::new());
+    assert_eq!(snapshot(&dir.join("audit/runs")).len(), 1, "older files are gone");
+    assert_eq!(store.reindex().unwrap().mended, Vec::<String>::new());
+}
+
+#[test]
+fn run_map_begins_with_the_next_batch_of_a_store_made_before_it() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = world(root.path());
+    // As a program without run maps left it: nothing in the head, no nodes.
+    let head = std::fs::read(dir.join("audit/head")).unwrap();
+    let mut head = strongroom::format::head::Head::parse(&head).unwrap();
+    head.runs = None;
+    std::fs::write(dir.join("audit/head"), head.to_bytes()).unwrap();
+    std::fs::remove_dir_all(dir.join("audit/runs")).unwrap();
+    let store = open(&dir);
+    assert_eq!(failures(&store), Vec::<String>::new());
+    fixture::run_with_snapshots(&root.path().join("more"), "job-m", "1.1.0", "one");
+    adopt(&store, &root.path().join("more"));
+    assert_eq!(newest_map(&store).1.runs, 4);
+    assert_eq!(failures(&store), Vec::<String>::new());
+}
+
+#[test]
+fn run_map_file_is_written_anew_when_most_of_it_is_dead() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = world(root.path());
+    let nodes = dir.join("audit/runs/00000001");
+    let mut bytes = std::fs::read(&nodes).unwrap();
+    // As many batches leave it: far more than the tree needs.
+    let live = bytes.len();
+    bytes.resize(2 << 20, 0);
+    std::fs::write(&nodes, &bytes).unwrap();
+    let store = open(&dir);
+    assert_eq!(failures(&store), Vec::<String>::new());
+    fixture::run_with_snapshots(&root.path().join("more"), "job-m", "1.1.0", "one");
+    adopt(&store, &root.path().join("more"));
+    assert_eq!(failures(&store), Vec::<String>::new());
+    let files = snapshot(&dir.join("audit/runs"));
+    assert_eq!(files.keys().collect::<Vec<_>>(), ["00000002"]);
+    assert!(files["00000002"].len() < live + 200, "{} bytes", files["00000002"].len());
 }

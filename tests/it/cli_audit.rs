@@ -38,13 +38,13 @@ fn cli_checkpoint_is_published_after_every_change_and_verified_with_a_pinned_key
     let (bench, key) = bench();
     let note = bench.read("audit/checkpoint");
     let origin = key.split('+').next().unwrap();
-    assert!(note.starts_with(&format!("{origin}\n4\n")), "{note}");
+    assert!(note.starts_with(&format!("{origin}\n5\n")), "{note}");
     assert_eq!(bench.run(&["audit", "checkpoint"]).exits(0).out, note);
     assert_eq!(bench.read("audit/checkpoint"), note, "publishing what is published changes nothing");
 
     let found = bench.json(&["verify", "--key", &key, "--strict"], 0);
     assert_eq!((&found["signed"], &found["ok"]), (&Value::Bool(true), &Value::Bool(true)));
-    bench.run(&["verify", "--key", &key]).exits(0).says("log entries [0, 4): signed by ");
+    bench.run(&["verify", "--key", &key]).exits(0).says("log entries [0, 5) signed by ");
     let own = bench.run(&["verify"]).exits(0).says("signature consistent, signer not established");
     own.says("not signed by a key pinned here");
     let found = bench.json(&["verify", "--strict"], 3);
@@ -52,11 +52,11 @@ fn cli_checkpoint_is_published_after_every_change_and_verified_with_a_pinned_key
 
     bench.run(&["audit", "checkpoint", "--out", "../kept"]).exits(0);
     bench.run(&["migrate"]).exits(0);
-    assert!(bench.read("audit/checkpoint").starts_with(&format!("{origin}\n7\n")));
+    assert!(bench.read("audit/checkpoint").starts_with(&format!("{origin}\n9\n")));
     let ran = bench.run(&["verify", "--key", &key, "--since", "../kept"]).exits(0);
-    ran.says("log entries [0, 4): anchored by the checkpoint given").says("log entries [4, 7): signed by ");
+    ran.says("log entries [0, 5) anchored by the checkpoint given").says("log entries [5, 9) signed by ");
     let state = tree(&bench.top().join(".local/state/strongroom/signed"));
-    assert!(state.values().any(|bytes| bytes.starts_with(b"7\n")));
+    assert!(state.values().any(|bytes| bytes.starts_with(b"9\n")));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn cli_checkpoint_changed_by_hand_is_found() {
     let good = bench.read("audit/checkpoint");
     let root = good.lines().nth(2).unwrap();
     let other = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
-    for bad in [good.replacen("\n4\n", "\n3\n", 1), good.replace(root, other)] {
+    for bad in [good.replacen("\n5\n", "\n2\n", 1), good.replace(root, other)] {
         overwrite(&path, &bad);
         assert_eq!(codes(&bench.json(&["verify", "--key", &key], 3)), ["E175", "E176"]);
         bench.json(&["verify"], 3);
@@ -152,13 +152,13 @@ fn cli_proof_of_an_entry_is_checked_without_the_store() {
     bench.run(&["audit", "prove", "1", "--out", "../one.tlog-proof"]).exits(0);
     let text = bench.run(&["audit", "prove", "label-001/0a1b2c3d-0000-4000-8000-000000000003"]).exits(0).out;
     assert!(text.starts_with("c2sp.org/tlog-proof@v1\nextra "), "{text}");
-    bench.run(&["audit", "prove", "4"]).exits(4).says("covers 4 entries");
+    bench.run(&["audit", "prove", "5"]).exits(4).says("covers 5 entries");
     let away = bench.top();
     let check = |file: &str, key: &str| bench.run(&["audit", "check", file, "--key", key]);
     std::fs::rename(bench.path("audit"), away.join("audit-gone")).unwrap();
     check("../one.tlog-proof", &key).exits(0).says("entry 1 is in ").says("\"kind\":\"adopted\"");
     let good = std::fs::read_to_string(away.join("one.tlog-proof")).unwrap();
-    for (from, to) in [("index 1", "index 2"), ("extra ey", "extra fy"), ("\n4\n", "\n5\n")] {
+    for (from, to) in [("index 1", "index 2"), ("extra ey", "extra fy"), ("\n5\n", "\n6\n")] {
         assert!(good.contains(from), "{good}");
         std::fs::write(away.join("bad"), good.replacen(from, to, 1)).unwrap();
         check("../bad", &key).exits(3).says("not proved");
@@ -167,4 +167,49 @@ fn cli_proof_of_an_entry_is_checked_without_the_store() {
     check("../one.tlog-proof", other).exits(3);
     std::fs::write(away.join("bad"), "x").unwrap();
     check("../bad", &key).exits(6);
+}
+
+#[test]
+fn cli_whole_history_of_a_run_and_its_absence_are_proved_without_the_store() {
+    let (bench, key) = bench();
+    bench.run(&["migrate"]).exits(0);
+    let run = "label-001/0a1b2c3d-0000-4000-8000-000000000003";
+    bench.run(&["audit", "prove", "--complete", run, "--out", "../whole"]).exits(0);
+    bench.run(&["audit", "prove", "--complete", "label-001/nobody", "--out", "../none"]).exits(0);
+    bench.run(&["audit", "prove", "--complete", "nobody"]).exits(4);
+    let away = bench.top();
+    std::fs::rename(bench.path("audit"), away.join("audit-gone")).unwrap();
+    let check = |file: &str| bench.run(&["audit", "check", file, "--key", &key]);
+    let whole = check("../whole").exits(0).says("has 2 entries, and no other, in the first 9 of 9 entries");
+    whole.says("\"kind\":\"adopted\"").says("\"kind\":\"migrated\"");
+    check("../none").exits(0).says("there is no run label-001/nobody in the first 9 of 9 entries");
+    let found = bench.json(&["audit", "check", "../none", "--key", &key], 0);
+    assert_eq!((found["entries"].as_array().unwrap().len(), found["covers"].as_u64()), (0, Some(9)));
+
+    // One entry left out, another run's path shown, the map of another tree: none of it holds.
+    let good = std::fs::read_to_string(away.join("whole")).unwrap();
+    let none = std::fs::read_to_string(away.join("none")).unwrap();
+    let mut lines: Vec<&str> = good.split_inclusive('\n').collect();
+    assert!(lines[2].starts_with("entry ") && lines[3].starts_with("entry "));
+    lines.remove(3);
+    let hidden = none.replace("label-001/nobody", run);
+    for bad in [lines.concat(), hidden, good.replacen("index 8", "index 7", 1)] {
+        assert!(bad != good);
+        std::fs::write(away.join("bad"), bad).unwrap();
+        check("../bad").exits(3).says("not proved");
+    }
+    std::fs::write(away.join("bad"), good.replacen("step ", "stop ", 1)).unwrap();
+    check("../bad").exits(6);
+}
+
+#[test]
+fn cli_run_proof_of_a_checkpoint_that_lags_says_how_far_it_reaches() {
+    let (bench, key) = bench();
+    let old = bench.read("audit/checkpoint");
+    bench.run(&["migrate"]).exits(0);
+    overwrite(&bench.path("audit/checkpoint"), &old);
+    let run = "label-001/0a1b2c3d-0000-4000-8000-000000000003";
+    bench.run(&["audit", "prove", "--complete", run, "--out", "../whole"]).exits(0);
+    let ran = bench.run(&["audit", "check", "../whole", "--key", &key]).exits(0);
+    ran.says("has 1 entry, and no other, in the first 5 of 5 entries");
 }

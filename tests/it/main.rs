@@ -7,10 +7,13 @@ mod audit;
 mod backend_process;
 #[cfg(feature = "cli")]
 mod bad_stores;
+mod carry;
 #[cfg(feature = "cli")]
 mod cli_audit;
 #[cfg(feature = "cli")]
 mod cli_day;
+#[cfg(feature = "cli")]
+mod cli_evidence;
 #[cfg(feature = "cli")]
 mod cli_exit;
 #[cfg(feature = "cli")]
@@ -22,6 +25,7 @@ mod cli_log;
 #[cfg(feature = "cli")]
 mod cli_pack;
 #[cfg(feature = "cli")]
+mod cli_policy;
 mod cli_process;
 #[cfg(feature = "cli")]
 mod cli_witness;
@@ -31,6 +35,7 @@ mod corpus;
 mod crash;
 mod docs;
 mod fixture;
+mod group;
 mod layers;
 mod layouts;
 mod many;

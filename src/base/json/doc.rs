@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use super::error::JsonError;
 use super::pointer::Pointer;
 use super::text;
 
@@ -29,7 +30,8 @@ pub(super) struct Slot {
     pub next: u32,
     pub len: u32,
     pub parent: u32,
-    /// Span of the member's name with its quotes; 0..0 where there is none.
+    /// Span of the member's name with its quotes. An element has no name: its end is 0, and its
+    /// start is the element's number.
     pub key_start: u32,
     pub key_end: u32,
 }
@@ -55,6 +57,35 @@ impl<'a> Doc<'a> {
     /// The node at a pointer, if there is one.
     pub fn at(&self, pointer: &Pointer) -> Option<Node<'_>> {
         self.root().at(pointer)
+    }
+}
+
+/// A scanned document that owns its text.
+#[derive(Debug)]
+pub struct Scanned {
+    text: String,
+    slots: Vec<Slot>,
+}
+
+impl Scanned {
+    /// Scans a text, as [`scan`](super::scan()) does.
+    pub fn new(bytes: Vec<u8>) -> Result<Self, JsonError> {
+        let slots = super::scan(&bytes)?.slots;
+        // The scanner has read the bytes as text already.
+        Ok(Self { text: String::from_utf8(bytes).unwrap_or_default(), slots })
+    }
+
+    /// Looks at the document.
+    pub fn with<T>(&mut self, look: impl FnOnce(&Doc<'_>) -> T) -> T {
+        let doc = Doc { text: &self.text, slots: std::mem::take(&mut self.slots) };
+        let answer = look(&doc);
+        self.slots = doc.slots;
+        answer
+    }
+
+    /// The text.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.text.into_bytes()
     }
 }
 
@@ -198,6 +229,22 @@ impl<'d> Node<'d> {
         if slot.key_end == 0 { slot.start as usize } else { slot.key_start as usize }
     }
 
+    /// The member or element after this one.
+    pub fn next_sibling(&self) -> Option<Node<'d>> {
+        let next = self.slot().next;
+        (next < self.parent()?.slot().next).then_some(Node { doc: self.doc, id: next })
+    }
+
+    /// Whether both are members of one name.
+    pub fn same_key(&self, other: &Node<'_>) -> bool {
+        let token = |node: &Node<'_>| node.slot().key_start as usize..node.slot().key_end as usize;
+        if self.slot().key_end == 0 || other.slot().key_end == 0 {
+            return false;
+        }
+        self.doc.text.as_bytes()[token(self)] == other.doc.text.as_bytes()[token(other)]
+            || ((self.slot().key_escaped || other.slot().key_escaped) && self.key() == other.key())
+    }
+
     /// The values of all members or elements, in the order of the text.
     pub fn children(&self) -> impl Iterator<Item = Node<'d>> + use<'d> {
         let (doc, mut id) = (self.doc, self.id + 1);
@@ -239,11 +286,11 @@ impl<'d> Node<'d> {
 
     /// The node at a pointer relative to this one.
     pub fn at(&self, pointer: &Pointer) -> Option<Node<'d>> {
-        pointer.tokens().try_fold(*self, |node, token| node.step(token))
+        pointer.tokens().try_fold(*self, |node, token| node.child(token))
     }
 
     /// The child that one token of a pointer names.
-    pub(super) fn step(&self, token: &str) -> Option<Node<'d>> {
+    pub fn child(&self, token: &str) -> Option<Node<'d>> {
         match self.slot().tag {
             Tag::Object => self.get(token),
             // RFC 6901, section 4: an index has no leading zeros.
@@ -259,7 +306,7 @@ impl<'d> Node<'d> {
         while let Some(parent) = node.parent() {
             tokens.push(match node.key() {
                 Some(key) => key.into_owned(),
-                None => parent.children().position(|child| child == node).unwrap_or(0).to_string(),
+                None => node.slot().key_start.to_string(),
             });
             node = parent;
         }

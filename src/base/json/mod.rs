@@ -20,7 +20,7 @@ mod value;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use doc::{Doc, Kind, Member, Node};
+pub use doc::{Doc, Kind, Member, Node, Scanned};
 pub use edit::{EditError, Edited, Edits, New, Place, Splice, Tree, outside_is_equal};
 pub use error::{JsonError, JsonErrorKind};
 pub use pointer::{Pointer, PointerError, PointerPattern};

@@ -153,6 +153,14 @@ impl PointerPattern {
         Some(Pointer { tokens: names.collect::<Option<_>>()? })
     }
 
+    /// The node that a pattern without `*` names; `None` too for a pattern with one.
+    pub fn node<'d>(&self, doc: &'d Doc<'_>) -> Option<Node<'d>> {
+        self.tokens.iter().try_fold(doc.root(), |node, token| match token {
+            Token::Name(name) => node.child(name),
+            Token::Each => None,
+        })
+    }
+
     /// Whether it is the whole document.
     pub fn is_root(&self) -> bool {
         self.tokens.is_empty()
@@ -232,10 +240,22 @@ impl PointerPattern {
 
     /// The nodes of a document at the places that the pattern names, in the order of the text.
     pub fn nodes<'d>(&self, doc: &'d Doc<'_>) -> Vec<Node<'d>> {
+        Self::walk(&self.tokens, doc)
+    }
+
+    /// The nodes at the places one level up, and the last name; `None` at the root or after a `*`.
+    pub fn nodes_above<'d>(&self, doc: &'d Doc<'_>) -> Option<(Vec<Node<'d>>, &str)> {
+        match self.tokens.split_last()? {
+            (Token::Name(name), above) => Some((Self::walk(above, doc), name)),
+            (Token::Each, _) => None,
+        }
+    }
+
+    fn walk<'d>(tokens: &[Token], doc: &'d Doc<'_>) -> Vec<Node<'d>> {
         let mut nodes = vec![doc.root()];
-        for token in &self.tokens {
+        for token in tokens {
             nodes = match token {
-                Token::Name(name) => nodes.iter().filter_map(|node| node.step(name)).collect(),
+                Token::Name(name) => nodes.iter().filter_map(|node| node.child(name)).collect(),
                 Token::Each => nodes.iter().flat_map(Node::children).collect(),
             };
         }

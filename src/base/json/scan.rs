@@ -19,15 +19,20 @@ pub fn scan(bytes: &[u8]) -> Result<Doc<'_>, JsonError> {
     if bytes.starts_with(&[0xef, 0xbb, 0xbf]) {
         return fail(0, JsonErrorKind::ByteOrderMark);
     }
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => return fail(error.valid_up_to(), JsonErrorKind::NotUtf8),
-    };
+    match std::str::from_utf8(bytes) {
+        Ok(text) => scan_text(text),
+        Err(error) => fail(error.valid_up_to(), JsonErrorKind::NotUtf8),
+    }
+}
+
+/// Scans a text that is within limits and known to be UTF-8.
+pub(super) fn scan_text(text: &str) -> Result<Doc<'_>, JsonError> {
+    let bytes = text.as_bytes();
     // Real documents have a node per 20 to 40 bytes; a wrong guess costs one reallocation.
     let mut scanner = Scanner { text, bytes, at: 0, slots: Vec::with_capacity(bytes.len() / 32 + 4) };
     match scanner.document() {
         Ok(()) => Ok(Doc { text, slots: scanner.slots }),
-        Err((byte, kind)) => fail(byte, kind),
+        Err((byte, kind)) => Err(JsonError::at(bytes, byte, kind)),
     }
 }
 
@@ -51,7 +56,33 @@ struct KeySpan {
     escaped: bool,
 }
 
-const NO_KEY: KeySpan = KeySpan { start: 0, end: 0, escaped: false };
+impl KeySpan {
+    /// An element has no name; its slot holds its number instead.
+    fn element(number: u32) -> Self {
+        Self { start: number, end: 0, escaped: false }
+    }
+}
+
+/// How many bytes from the start are neither quote, backslash nor control characters.
+fn plain_run(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES * 0x80;
+    // The lowest bit that is set marks the first byte that the test is true of; bits above it may
+    // be wrong, for the subtraction borrows.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGHS;
+    let is = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let mut at = 0;
+    while let Some(chunk) = bytes.get(at..at + 8) {
+        let word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
+        let special = is(word, b'"') | is(word, b'\\') | below(word, 0x20);
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = &bytes[at..];
+    at + rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(rest.len())
+}
 
 impl Scanner<'_> {
     fn document(&mut self) -> Result<(), Fail> {
@@ -59,7 +90,7 @@ impl Scanner<'_> {
         if self.at == self.bytes.len() {
             return Err((self.at, JsonErrorKind::Empty));
         }
-        self.value(NO_KEY, 0, 0)?;
+        self.value(KeySpan::element(0), 0, 0)?;
         self.space();
         if self.at < self.bytes.len() {
             return Err(match self.foreign_here() {
@@ -192,7 +223,7 @@ impl Scanner<'_> {
         let mut len = 0;
         if self.peek() != Some(b']') {
             loop {
-                self.value(NO_KEY, id, depth)?;
+                self.value(KeySpan::element(len), id, depth)?;
                 len += 1;
                 self.space();
                 match self.peek() {
@@ -271,10 +302,13 @@ impl Scanner<'_> {
             })
         };
         let raw = |slot: &Slot| &self.text[slot.key_start as usize + 1..slot.key_end as usize - 1];
+        let bytes = |slot: &Slot| &self.bytes[slot.key_start as usize..slot.key_end as usize];
+        let same =
+            |a: &Slot, b: &Slot| a.key_end - a.key_start == b.key_end - b.key_start && bytes(a) == bytes(b);
         let second = if len <= PAIRWISE_MEMBERS && slots().all(|slot| !slot.key_escaped) {
             slots()
                 .enumerate()
-                .find(|(i, slot)| slots().take(*i).any(|earlier| raw(earlier) == raw(slot)))
+                .find(|(i, slot)| slots().take(*i).any(|earlier| same(earlier, slot)))
                 .map(|(_, slot)| slot)
         } else {
             let mut keys: Vec<_> = slots().map(|slot| (text::decode(raw(slot)), slot)).collect();
@@ -300,12 +334,11 @@ impl Scanner<'_> {
         self.at += 1;
         let mut escaped = false;
         loop {
-            let rest = &self.bytes[self.at..];
-            let Some(run) = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20) else {
+            self.at += plain_run(&self.bytes[self.at..]);
+            let Some(special) = self.peek() else {
                 return Err((open, JsonErrorKind::UnclosedString));
             };
-            self.at += run;
-            match rest[run] {
+            match special {
                 b'"' => {
                     self.at += 1;
                     return Ok(escaped);

@@ -9,7 +9,8 @@ use crate::cli::session::Session;
 /// Build the index anew from the log and the files
 ///
 /// The index is derived: it can be deleted at any time and comes out the same, row for row. Manifests
-/// that cannot be read are listed and do not stop it.
+/// that cannot be read are listed and do not stop it. Merkle tiles and nodes of the run map that are missing
+/// or damaged are made anew from the log's entries.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
@@ -25,7 +26,7 @@ pub(crate) fn run(_: Args, session: &Session) -> Result<u8, CliError> {
             .iter()
             .map(|p| json!({"job_id": p.job, "run_id": p.run, "code": p.code, "detail": p.detail}))
             .collect();
-        out.json(&json!({"rows": rows, "problems": problems}));
+        out.json(&json!({"rows": rows, "problems": problems, "mended": report.mended}));
         return Ok(exit::OK);
     }
     let rows: Vec<Vec<String>> =
@@ -34,6 +35,9 @@ pub(crate) fn run(_: Args, session: &Session) -> Result<u8, CliError> {
     for problem in &report.problems {
         let place = safe(format!("{}/{}", problem.job, problem.run));
         out.line(format!("{}  {place}: {}", out.paint.yellow(&safe(&problem.code)), safe(&problem.detail)));
+    }
+    for path in &report.mended {
+        out.line(format!("made anew: {}", safe(path)));
     }
     let problems = count(report.problems.len() as u64, "problem", "problems");
     out.note(format!("the index was built anew, {problems}"));

@@ -1,5 +1,6 @@
 //! Tests of packs: loading, detection, steps, the engine's refusals, the history.
 
+mod fit;
 mod hostile;
 mod kinds;
 mod load;

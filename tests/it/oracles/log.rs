@@ -1,5 +1,7 @@
 //! Oracles of `merkle` and `note`.
 
+use strongroom::format::run_proof::RunProof;
+use strongroom::merkle::prefix::{MapKey, MapLeaf, MapNode, MapPath, MapPathError};
 use strongroom::merkle::{
     Bundle, CompactRange, Hash, MAX_SIZE, Node, ProofError, Tile, consistency_nodes, decode_entries,
     encode_entries, inclusion_nodes, leaf_hash, node_hash, prove_consistency, prove_inclusion, root_of,
@@ -89,6 +91,46 @@ pub fn note_checkpoint(data: &[u8]) {
     bytes[at] ^= 1 << bit;
     let taken = SignedNote::parse(&bytes).is_ok_and(|note| note.verify(&keys).is_ok());
     assert!(!taken, "a flipped bit was not noticed");
+}
+
+/// A run proof prints as it was read and proves nothing to who trusts no key; a node of the run map has
+/// one record; a path that some root follows from proves of its key what it shows, and nothing else.
+pub fn run_proof(data: &[u8]) {
+    if let Ok(proof) = RunProof::parse(data) {
+        assert_eq!(proof.to_string().as_bytes(), data);
+        assert!(RunProof::is_one(data) && proof.check(&[]).is_err());
+        let _ = proof.check_content();
+    }
+    if let Some(node) = MapNode::read(data) {
+        let mut record = Vec::new();
+        node.write(&mut record);
+        assert!(data.starts_with(&record));
+    }
+    let mut input = Input::new(data);
+    let key = MapKey::from_bytes(input.array());
+    let leaf = MapLeaf {
+        key: if input.byte().is_multiple_of(2) { key } else { MapKey::from_bytes(input.array()) },
+        last: Hash::from_bytes(input.array()),
+        count: input.u64(),
+    };
+    let mut path = MapPath { steps: Vec::new(), leaf: Some(leaf) };
+    while !input.is_empty() && path.steps.len() < 256 {
+        path.steps.push((input.byte(), Hash::from_bytes(input.array())));
+    }
+    // The root that the path leads to is in the error for any other.
+    let root = match path.check(&key, &leaf_hash(b"another root")) {
+        Err(MapPathError::Root { computed, .. }) => computed,
+        Err(_) => return,
+        Ok(_) => panic!("a path leads to a root that nobody made"),
+    };
+    let answer = path.check(&key, &root);
+    assert_eq!(answer, Ok((leaf.key == key).then_some(leaf)));
+    // Under one root nothing else can be shown of this key.
+    let mut other = path.clone();
+    other.leaf = Some(MapLeaf { count: leaf.count ^ 1, ..leaf });
+    assert!(other.check(&key, &root).is_err());
+    other.leaf = None;
+    assert!(other.check(&key, &root).is_err());
 }
 
 /// The root that an inclusion proof leads to, as RFC 6962, section 2.1.1, reads backwards: the last

@@ -28,6 +28,7 @@ pub const ORACLES: &[Oracle] = &[
     ("pack_parse", packs::pack_parse),
     ("proofs", log::proofs),
     ("records", text::records),
+    ("run_proof", log::run_proof),
     ("segment", objects::segment),
     ("wal_frames", objects::wal_frames),
 ];

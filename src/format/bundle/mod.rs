@@ -1,0 +1,194 @@
+//! Evidence bundles: what lies where in one (`store-layout.md`, "Evidence bundles").
+//!
+//! A bundle is a BagIt bag whose payload is an RO-Crate. Everything in it follows from the store's
+//! log at one checkpoint; no clock is asked, so the same store gives the same bundle.
+
+pub mod bag;
+pub mod dsse;
+pub mod guide;
+pub mod metadata;
+pub mod more;
+pub mod report;
+pub mod statement;
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::entry::Entry;
+use super::file_list::FileEntry;
+use super::finding::Finding;
+use crate::base::digest::Sha256;
+use crate::base::id::RunKey;
+use crate::note::VerifyingKey;
+
+/// What a bundle tells, from which its texts are made.
+#[derive(Debug, Clone)]
+pub struct Contents {
+    /// The log that it is from.
+    pub log: statement::LogHead,
+    /// Who signed the checkpoint, as its note says: name and key id.
+    pub signers: Vec<String>,
+    /// The runs, sorted.
+    pub runs: Vec<RunContents>,
+}
+
+/// One run of a bundle.
+#[derive(Debug, Clone)]
+pub struct RunContents {
+    /// The run.
+    pub key: RunKey,
+    /// Its entries, oldest first.
+    pub entries: Vec<Told>,
+    /// Every manifest that it ever had, by digest.
+    pub revisions: BTreeMap<Sha256, Vec<u8>>,
+    /// Its files.
+    pub files: Vec<FileEntry>,
+    /// What a verification in the store found when the bundle was made.
+    pub findings: Vec<Finding>,
+}
+
+/// An entry with who and why.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Its log index.
+    pub index: u64,
+    /// The entry.
+    pub entry: Entry,
+    /// Who, as declared.
+    pub actor: String,
+    /// Why, if said.
+    pub reason: Option<String>,
+    /// What the records that it names say besides, line by line.
+    pub more: Vec<String>,
+}
+
+impl Told {
+    /// The revisions before and after, of an entry that changed the manifest.
+    pub fn change(&self) -> Option<(Sha256, Sha256)> {
+        self.entry.before.zip(self.entry.after).filter(|(before, after)| before != after)
+    }
+}
+
+impl RunContents {
+    /// The manifest that the newest entry leaves.
+    pub fn manifest(&self) -> Option<&[u8]> {
+        self.revisions.get(&self.current()?).map(Vec::as_slice)
+    }
+
+    /// Its digest.
+    pub fn current(&self) -> Option<Sha256> {
+        self.entries.last()?.entry.after
+    }
+}
+
+impl Contents {
+    /// The time of the newest entry in the bundle, which stands for the bundle's own: it has none.
+    pub fn newest(&self) -> String {
+        let times = self.runs.iter().flat_map(|run| &run.entries).map(|told| told.entry.time);
+        times.max().map(|time| time.to_string()).unwrap_or_default()
+    }
+}
+
+/// The bag's declaration.
+pub const BAGIT: &str = "bagit.txt";
+/// What the bag says of itself.
+pub const BAG_INFO: &str = "bag-info.txt";
+/// Digests of the payload.
+pub const MANIFEST: &str = "manifest-sha256.txt";
+/// Digests of everything beside the payload.
+pub const TAG_MANIFEST: &str = "tagmanifest-sha256.txt";
+/// The report for people.
+pub const REPORT: &str = "report.html";
+/// How to check the bundle with stock programs.
+pub const GUIDE: &str = "VERIFY.md";
+/// The signed statement.
+pub const ENVELOPE: &str = "statement.dsse.json";
+/// The statement, where no key signed it.
+pub const STATEMENT: &str = "statement.json";
+/// The payload.
+pub const PAYLOAD: &str = "data/";
+/// The RO-Crate's description of the payload.
+pub const METADATA: &str = "data/ro-crate-metadata.json";
+/// The signed tree head that every proof leads to.
+pub const CHECKPOINT: &str = "data/log/checkpoint";
+/// Public keys, for convenience: they establish nothing by lying here.
+pub const KEYS: &str = "data/log/keys/";
+/// Blobs that entries name: actors, reasons, lists of exceptions, details.
+pub const RECORDS: &str = "data/records/";
+/// The runs.
+pub const RUNS: &str = "data/runs/";
+
+/// The folder of a run.
+pub fn run_dir(key: &RunKey) -> String {
+    format!("{RUNS}{}/{}/", key.job, key.run)
+}
+
+/// A file of a run.
+pub fn run_file(key: &RunKey, path: &str) -> String {
+    format!("{}files/{path}", run_dir(key))
+}
+
+/// A revision of a run's manifest.
+pub fn revision(key: &RunKey, digest: &Sha256) -> String {
+    format!("{}revisions/{}.json", run_dir(key), digest.hex())
+}
+
+/// A run's file list.
+pub fn file_list(key: &RunKey) -> String {
+    format!("{}file-list.json", run_dir(key))
+}
+
+/// A part of a long file list.
+pub fn file_list_part(key: &RunKey, digest: &Sha256) -> String {
+    format!("{}file-list/{}.json", run_dir(key), digest.hex())
+}
+
+/// An entry of a run, by its place in the run's chain.
+pub fn entry(key: &RunKey, seq: u64) -> String {
+    format!("{}entries/{seq:06}.json", run_dir(key))
+}
+
+/// The proof of an entry.
+pub fn proof(key: &RunKey, seq: u64) -> String {
+    format!("{}entries/{seq:06}.tlog-proof", run_dir(key))
+}
+
+/// A blob that an entry names.
+pub fn record(digest: &Sha256) -> String {
+    format!("{RECORDS}{}.json", digest.hex())
+}
+
+/// A public key, in the form in which it is pinned.
+pub fn key(key: &VerifyingKey) -> String {
+    format!("{KEYS}{}.vkey", key.id())
+}
+
+/// A public key, in the form that OpenSSL reads.
+pub fn key_pem(key: &VerifyingKey) -> String {
+    format!("{KEYS}{}.pem", key.id())
+}
+
+/// The SubjectPublicKeyInfo of an Ed25519 key (RFC 8410), in PEM.
+pub fn pem(key: &VerifyingKey) -> String {
+    const PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    let text = key.to_string();
+    let bytes = text.splitn(3, '+').nth(2).and_then(|part| STANDARD.decode(part).ok()).unwrap_or_default();
+    let der = [&PREFIX[..], bytes.get(1..).unwrap_or_default()].concat();
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pem_is_the_key_as_openssl_writes_it() {
+        let key = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().unwrap();
+        let text = "-----BEGIN PUBLIC KEY-----\n\
+                    MCowBQYDK2VwAyEAGlzZBxQ8OExB6DDFvOEqqIF+xWSaqr8sMTiLNbLXRNY=\n\
+                    -----END PUBLIC KEY-----\n";
+        assert_eq!(pem(&key), text);
+    }
+}
