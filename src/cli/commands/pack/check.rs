@@ -108,7 +108,9 @@ fn tell(given: &str, pack: &Pack, report: &CheckReport, session: &Session) {
             })
             .collect();
         let headings = ["MIGRATION", "MIGRATED", "REFUSED", "THERE AND BACK", "WHO CAN READ"];
-        out.bytes(table(&headings, &[1, 2, 3], &rows).as_bytes());
+        if !rows.is_empty() {
+            out.bytes(table(&headings, &[1, 2, 3], &rows).as_bytes());
+        }
         for (migration, reason) in report.migrations.iter().filter_map(|m| Some((m, m.reasons.first()?))) {
             let route = format!("{} -> {}", migration.from, migration.to);
             out.line(format!("refused by {}, for instance: {}", safe(&route), safe(reason)));
