@@ -53,3 +53,4 @@ mod source;
 mod sweep;
 mod tamper;
 mod tidy;
+mod wasm;
