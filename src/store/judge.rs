@@ -90,7 +90,7 @@ impl Store {
             let changes = batch.iter().map(entry).collect();
             answers.extend(operation.tell(batch.to_vec(), changes)?);
         }
-        operation.end();
+        // The index has nothing to say of notes that its next reader would miss: that one brings it up.
         indexes(answers)
     }
 }
