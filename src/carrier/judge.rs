@@ -1,6 +1,6 @@
 //! What becomes of one document of a carrier.
 
-use crate::base::json::Doc;
+use crate::base::json::{Doc, JsonError};
 use crate::schema::{Detection, Facts, Outcome, Pack, Refusal, Rewrite, Stamp};
 
 /// What becomes of a document.
@@ -45,10 +45,17 @@ pub fn judge(pack: &Pack, text: &[u8], target: Option<&str>, stamp: Option<&Stam
     match pack.migrate(text, target, &Facts::default(), stamp) {
         Outcome::Current { .. } => Verdict::Current,
         Outcome::Rewrite(rewrite) => Verdict::Rewrite(Box::new(rewrite)),
-        Outcome::Refused(Refusal::NotJson(error)) => Verdict::Unreadable(error.to_string()),
+        Outcome::Refused(Refusal::NotJson(error)) => Verdict::Unreadable(unreadable(&error)),
         Outcome::Refused(Refusal::Detection(detection)) => left(&detection),
         Outcome::Refused(why) => Verdict::Refused(why.to_string()),
     }
+}
+
+/// Why a text is no JSON, with the place in the document: the line only where it has several.
+pub fn unreadable(error: &JsonError) -> String {
+    let line = if error.line > 1 { format!("line {}, ", error.line) } else { String::new() };
+    let help = error.kind.help().map_or(String::new(), |help| format!("; {help}"));
+    format!("{line}column {}: {}{help}", error.column, error.kind)
 }
 
 fn left(detection: &Detection) -> Verdict {

@@ -20,9 +20,9 @@ mod tally;
 use std::fmt;
 use std::ops::Range;
 
-pub use judge::{Verdict, judge, looks_at, shape_of};
+pub use judge::{Verdict, judge, looks_at, shape_of, unreadable};
 pub use lines::{json_file, json_lines, splice};
-pub use row::{Row, RowError};
+pub use row::{Cell, Row, RowError};
 pub use tally::{Aggregate, AggregateOptions, FieldRow, MixedFormulas, Tally};
 
 use crate::base::escape::Escaped;

@@ -205,28 +205,36 @@ impl Snapshot {
         backup.run_to_completion(1024, Duration::ZERO, None).map_err(sql("back up"))
     }
 
-    /// The rows that documents mean once the missing columns are there, each with the values that the
-    /// columns will really hold: a column's type may turn a number into text or a text into a number.
-    pub fn changes(&self, documents: &[(usize, Vec<u8>)]) -> Result<Vec<RowChange>> {
+    /// Makes ready to turn documents into rows.
+    pub fn changer(&self) -> Result<Changer<'_>> {
         let missing = self.missing();
         let mut columns = self.columns.to_vec();
         columns.extend(missing.iter().map(|column| column.name.clone()));
-        let columns: Arc<[String]> = columns.into();
         let probe = Probe::new(&self.types, &missing)?;
-        let mut changes = Vec::with_capacity(documents.len());
-        for (at, text) in documents {
-            let before = &self.rows[*at];
-            let key = self.key(before);
-            let cells = Row::cells_of(text, &columns, self.columns.len())
-                .map_err(|source| TableError::Row { key: key.clone(), source })?;
-            let after = Row { columns: Arc::clone(&columns), cells: probe.held(before, &cells)? };
-            changes.push(RowChange {
-                key: before.cell(&self.carrier.key).cloned().unwrap_or(Cell::Null),
-                before: Sha256::of(before.to_json().as_bytes()),
-                after,
-            });
-        }
-        Ok(changes)
+        Ok(Changer { snapshot: self, columns: columns.into(), probe })
+    }
+}
+
+/// Turns documents into rows of a table.
+pub struct Changer<'s> {
+    snapshot: &'s Snapshot,
+    columns: Arc<[String]>,
+    probe: Probe,
+}
+
+impl Changer<'_> {
+    /// The row that a document means once the missing columns are there, with the values that the
+    /// columns will really hold: a column's type may turn a number into text or a text into a number.
+    pub fn change(&self, at: usize, text: &[u8]) -> Result<RowChange> {
+        let before = &self.snapshot.rows[at];
+        let cells = Row::cells_of(text, &self.columns, self.snapshot.columns.len())
+            .map_err(|source| TableError::Row { key: self.snapshot.key(before), source })?;
+        let after = Row { columns: Arc::clone(&self.columns), cells: self.probe.held(before, &cells)? };
+        Ok(RowChange {
+            key: before.cell(&self.snapshot.carrier.key).cloned().unwrap_or(Cell::Null),
+            before: Sha256::of(before.to_json().as_bytes()),
+            after,
+        })
     }
 }
 
@@ -351,7 +359,14 @@ impl Writer {
             }
         }
         for column in &change.add {
-            let name = quoted(&column.name);
+            // Spelled as in a statement written by hand where that can mean nothing else: no keyword but
+            // CURRENT_DATE and its like has an underscore.
+            let plain = !column.name.is_empty()
+                && !column.name.starts_with(|c: char| c.is_ascii_digit())
+                && column.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+                && column.name.contains('_')
+                && !column.name.starts_with("current_");
+            let name = if plain { column.name.clone() } else { quoted(&column.name) };
             let add = format!("ALTER TABLE {table} ADD COLUMN {name} {}", column.declaration);
             transaction.execute(&add, []).map_err(sql("add a column"))?;
         }

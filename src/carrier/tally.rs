@@ -20,7 +20,7 @@ pub struct AggregateOptions {
     pub mix_formulas: bool,
 }
 
-/// Values of one field in one group.
+/// Values of one field in one group, by one formula.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Cell {
     n: u64,
@@ -28,7 +28,6 @@ struct Cell {
     least: f64,
     most: f64,
     versions: BTreeMap<String, u64>,
-    missing: BTreeMap<String, u64>,
     formulas: BTreeSet<Option<String>>,
 }
 
@@ -39,9 +38,11 @@ pub struct FieldRow {
     pub group: String,
     /// The field.
     pub field: String,
-    /// How many documents have a number there.
+    /// The formula that computed the values, where a pack names one; several where they were mixed.
+    pub formulas: Vec<Option<String>>,
+    /// How many documents have a number there, by this formula.
     pub n: u64,
-    /// How many have none.
+    /// How many documents of the group have no number there at all.
     pub missing: u64,
     /// The mean; `None` without values.
     pub mean: Option<f64>,
@@ -49,18 +50,16 @@ pub struct FieldRow {
     pub least: Option<f64>,
     /// The greatest value.
     pub most: Option<f64>,
-    /// The formula that computed the values, where a pack names one.
-    pub formula: Option<String>,
-    /// Per version: values there and values missing.
+    /// Per version: values of this line, and documents without any.
     pub versions: BTreeMap<String, (u64, u64)>,
 }
 
 /// What an aggregate came to.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Aggregate {
-    /// A line per group and field.
+    /// A line per group, field and formula.
     pub rows: Vec<FieldRow>,
-    /// Fields that hold values of more than one formula, in one group.
+    /// Fields with values of more than one formula in one group.
     pub mixed: Vec<MixedFormulas>,
 }
 
@@ -81,7 +80,7 @@ pub struct Tally {
     options: AggregateOptions,
     /// Per group and shape's version, how many documents there are.
     documents: BTreeMap<(String, String), u64>,
-    cells: BTreeMap<(String, Pointer), Cell>,
+    cells: BTreeMap<(String, Pointer), BTreeMap<Option<String>, Cell>>,
     fields: BTreeSet<Pointer>,
 }
 
@@ -110,7 +109,8 @@ impl Tally {
             }
             self.fields.insert(at.clone());
             let formula = formula(&at);
-            let cell = self.cells.entry((group.clone(), at)).or_default();
+            let own = if self.options.mix_formulas { None } else { formula.clone() };
+            let cell = self.cells.entry((group.clone(), at)).or_default().entry(own).or_default();
             cell.least = if cell.n == 0 { value } else { cell.least.min(value) };
             cell.most = if cell.n == 0 { value } else { cell.most.max(value) };
             cell.n += 1;
@@ -127,39 +127,48 @@ impl Tally {
         let groups: BTreeSet<String> = self.documents.keys().map(|(group, _)| group.clone()).collect();
         for group in groups {
             for field in &self.fields {
-                let cell = self.cells.remove(&(group.clone(), field.clone())).unwrap_or_default();
-                let mixed = cell.formulas.len() > 1;
-                if mixed {
-                    aggregate.mixed.push(MixedFormulas {
-                        group: group.clone(),
-                        field: field.to_string(),
-                        formulas: cell.formulas.iter().cloned().collect(),
-                    });
+                let cells = self.cells.remove(&(group.clone(), field.clone())).unwrap_or_default();
+                let formulas: BTreeSet<&Option<String>> =
+                    cells.values().flat_map(|cell| &cell.formulas).collect();
+                if formulas.len() > 1 {
+                    let formulas = formulas.into_iter().cloned().collect();
+                    let (group, field) = (group.clone(), field.to_string());
+                    aggregate.mixed.push(MixedFormulas { group, field, formulas });
                 }
-                aggregate.rows.push(self.row(&group, field, &cell, mixed));
+                if cells.is_empty() {
+                    aggregate.rows.push(self.row(&group, field, &Cell::default(), &cells));
+                }
+                for cell in cells.values() {
+                    aggregate.rows.push(self.row(&group, field, cell, &cells));
+                }
             }
         }
         aggregate
     }
 
-    fn row(&self, group: &str, field: &Pointer, cell: &Cell, mixed: bool) -> FieldRow {
+    fn row(
+        &self,
+        group: &str,
+        field: &Pointer,
+        cell: &Cell,
+        all: &BTreeMap<Option<String>, Cell>,
+    ) -> FieldRow {
         let mut versions = BTreeMap::new();
         for ((_, version), count) in self.documents.iter().filter(|((of, _), _)| of == group) {
-            let there = cell.versions.get(version).copied().unwrap_or(0);
-            versions.insert(version.clone(), (there, count - there));
+            let of = |cell: &Cell| cell.versions.get(version).copied().unwrap_or(0);
+            let there: u64 = all.values().map(of).sum();
+            versions.insert(version.clone(), (of(cell), count - there));
         }
-        // A number over two quantities would be neither.
-        let shown = cell.n > 0 && (!mixed || self.options.mix_formulas);
-        let formula = if mixed { None } else { cell.formulas.first().cloned().flatten() };
+        let shown = cell.n > 0;
         FieldRow {
             group: group.to_owned(),
             field: field.to_string(),
+            formulas: cell.formulas.iter().cloned().collect(),
             n: cell.n,
             missing: versions.values().map(|(_, missing)| missing).sum(),
             mean: shown.then(|| cell.sum / cell.n as f64),
             least: shown.then_some(cell.least),
             most: shown.then_some(cell.most),
-            formula,
             versions,
         }
     }
@@ -208,7 +217,7 @@ mod tests {
     fn values_and_gaps_are_counted_by_version() {
         let all = tally(AggregateOptions::default(), &DOCUMENTS);
         let fields: Vec<&str> = all.rows.iter().map(|row| row.field.as_str()).collect();
-        assert_eq!(fields, ["/e", "/tps"]);
+        assert_eq!(fields, ["/e", "/tps", "/tps"]);
         let row = &all.rows[0];
         assert_eq!((row.n, row.missing, row.mean), (2, 1, Some(1.75)));
         assert_eq!(row.versions["2"], (1, 1));
@@ -216,13 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn formulas_are_not_mixed_unless_told() {
+    fn formulas_are_kept_apart_unless_told() {
         let all = tally(AggregateOptions::default(), &DOCUMENTS);
-        assert_eq!((all.rows[1].mean, all.mixed.len()), (None, 1));
+        let means: Vec<_> = all.rows[1..].iter().map(|row| (row.mean, row.n, row.missing)).collect();
+        assert_eq!(means, [(Some(2.0), 1, 1), (Some(4.0), 1, 1)]);
         assert_eq!(all.mixed[0].formulas, [Some("tps-1".to_owned()), Some("tps-2".to_owned())]);
         let told = AggregateOptions { mix_formulas: true, ..AggregateOptions::default() };
         let told = tally(told, &DOCUMENTS);
-        assert_eq!((told.rows[1].mean, told.mixed.len()), (Some(3.0), 1));
+        assert_eq!((told.rows[1].mean, told.rows[1].formulas.len(), told.mixed.len()), (Some(3.0), 2, 1));
     }
 
     #[test]
@@ -231,7 +241,13 @@ mod tests {
         let groups = tally(by, &DOCUMENTS);
         let shown: Vec<(&str, &str, u64, u64)> =
             groups.rows.iter().map(|r| (r.group.as_str(), r.field.as_str(), r.n, r.missing)).collect();
-        let expected = [("a", "/e", 2, 0), ("a", "/tps", 2, 0), ("b", "/e", 0, 1), ("b", "/tps", 0, 1)];
+        let expected = [
+            ("a", "/e", 2, 0),
+            ("a", "/tps", 1, 0),
+            ("a", "/tps", 1, 0),
+            ("b", "/e", 0, 1),
+            ("b", "/tps", 0, 1),
+        ];
         assert_eq!(shown, expected);
     }
 }

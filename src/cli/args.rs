@@ -145,10 +145,12 @@ commands! {
     Adopt = adopt, "adopt";
     List = list, "list";
     Log = log, "log";
+    Validate = validate, "validate";
     Versions = versions, "versions";
     Migrate = migrate, "migrate";
     History = history, "history";
     Show = show, "show";
+    Aggregate = aggregate, "aggregate";
     Diff = diff, "diff";
     Rollback = rollback, "rollback";
     Verify = verify, "verify";

@@ -8,6 +8,7 @@ mod args;
 mod clock;
 mod commands;
 mod demo;
+mod documents;
 mod error;
 mod output;
 mod progress;

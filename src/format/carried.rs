@@ -2,7 +2,7 @@
 //! (`store-layout.md`, "Carriers").
 
 use super::{RecordError, from_canonical, known_version, to_canonical};
-use crate::base::digest::{Sha256, hex};
+use crate::base::digest::{Blake3, BlobId, Sha256, hex};
 use crate::schema::{AddedColumn, CarrierKind};
 
 /// What lies outside the store: salted, because a path can hold a person's name.
@@ -76,15 +76,18 @@ pub struct PlanRecord {
     v: u64,
     /// The documents that change, in the carrier's order.
     pub documents: Vec<PlannedDocument>,
-    /// Columns that are added to the table; in a rollback, taken away.
+    /// Columns that are added to the table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub columns: Vec<AddedColumn>,
-    /// The digest of the replaced file, or of the database's backup.
+    pub added: Vec<AddedColumn>,
+    /// Columns that are taken away from the table again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<AddedColumn>,
+    /// The replaced file, or the database's backup.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kept: Option<Sha256>,
-    /// The digest of the rows before, one JSON text per line, in the order of the documents.
+    pub kept: Option<KeptBlob>,
+    /// The rows before, one JSON text per line, in the order of the documents.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub images: Option<Sha256>,
+    pub images: Option<KeptBlob>,
     /// In a rollback: the intent that it undoes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undoes: Option<u64>,
@@ -107,9 +110,35 @@ impl PlanRecord {
         known_version("plan", record.v).map(|()| record)
     }
 
-    /// Digests of the blobs that the plan names; each must resolve.
-    pub fn blobs(&self) -> impl Iterator<Item = Sha256> + '_ {
-        self.documents.iter().filter_map(|document| document.preserved).chain(self.kept).chain(self.images)
+    /// Everything that was kept so that the change can be taken back.
+    pub fn kept(&self) -> impl Iterator<Item = BlobId> {
+        self.kept.into_iter().chain(self.images).map(BlobId::from)
+    }
+
+    /// Digests of the records of values that left documents.
+    pub fn preserved(&self) -> impl Iterator<Item = Sha256> + '_ {
+        self.documents.iter().filter_map(|document| document.preserved)
+    }
+}
+
+/// A blob of any size: with the digest that finds a large one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptBlob {
+    sha256: Sha256,
+    blake3: Blake3,
+    bytes: u64,
+}
+
+impl From<BlobId> for KeptBlob {
+    fn from(id: BlobId) -> Self {
+        Self { sha256: id.sha256, blake3: id.blake3, bytes: id.bytes }
+    }
+}
+
+impl From<KeptBlob> for BlobId {
+    fn from(kept: KeptBlob) -> Self {
+        Self { sha256: kept.sha256, blake3: kept.blake3, bytes: kept.bytes }
     }
 }
 
@@ -153,9 +182,10 @@ mod tests {
             path: vec!["1".to_owned()],
             preserved: Some(digest),
         };
-        let plan = PlanRecord { kept: Some(digest), ..PlanRecord::new(vec![document]) };
+        let plan = PlanRecord { kept: Some(BlobId::of(b"x").into()), ..PlanRecord::new(vec![document]) };
         assert_eq!(PlanRecord::parse(&plan.to_bytes()).unwrap(), plan);
-        assert_eq!(plan.blobs().count(), 2);
+        assert_eq!(plan.kept().next(), Some(BlobId::of(b"x")));
+        assert_eq!(plan.preserved().count(), 1);
         let newer = String::from_utf8(plan.to_bytes()).unwrap().replace("\"v\":1", "\"v\":2");
         assert!(matches!(PlanRecord::parse(newer.as_bytes()), Err(RecordError::Version { found: 2, .. })));
     }

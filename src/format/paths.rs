@@ -37,6 +37,8 @@ pub const INDEX: &str = "index.sqlite";
 pub const INDEX_LOCK: &str = "tmp/index.lock";
 /// Staging, on the same filesystem.
 pub const TMP: &str = "tmp";
+/// Held by whoever changes documents outside the store.
+pub const CARRIERS_LOCK: &str = "tmp/carriers.lock";
 /// The store lock.
 pub const LOCK: &str = "lock";
 /// The manifest's file name within a run.

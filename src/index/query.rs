@@ -235,6 +235,13 @@ impl Index {
         rows.collect::<Result<_, _>>().map_err(at)
     }
 
+    /// The log indexes of the entries of a kind, of one operation or of all, in order.
+    pub fn entries_of_kind(&self, kind: &str, operation: Option<&str>) -> Result<Vec<u64>, IndexError> {
+        let sql =
+            "SELECT entry FROM entries WHERE kind = ?1 AND (?2 IS NULL OR operation = ?2) ORDER BY entry";
+        self.numbers(sql, params![kind, operation])
+    }
+
     fn numbers(&self, sql: &str, values: impl rusqlite::Params) -> Result<Vec<u64>, IndexError> {
         let at = |source| self.at(source);
         let mut statement = self.db.prepare_cached(sql).map_err(at)?;

@@ -180,6 +180,8 @@ impl Operation {
             operation.author.batch += 1;
             let author = operation.author.clone();
             operation.note_foreign(&mut session, &author, &found)?;
+            drop(session);
+            store.settle_carriers(&mut operation)?;
         }
         operation.states()?;
         Ok(operation)
@@ -462,6 +464,8 @@ impl Operation {
             Change::Store(entry) => {
                 let mut entry = entry.clone();
                 entry.batch = author.batch;
+                // Like those of runs, it is stamped when it gets its place.
+                entry.time = self.store.context.clock.now();
                 return Ok(Ok(entry));
             }
         };
@@ -576,7 +580,8 @@ struct Entered {
 }
 
 impl Store {
-    /// Whether an interrupted command left a batch to settle or a staging folder to remove.
+    /// Whether an interrupted command left a batch to settle, a staging folder to remove or an intent
+    /// without an outcome.
     fn is_unfinished(&self) -> Result<bool, StoreError> {
         if !self.log()?.pending.is_empty() {
             return Ok(true);
@@ -585,7 +590,10 @@ impl Store {
             let lock = format!("{}/{name}.lock", paths::TMP);
             !FileLock::is_held(&self.disk, &lock).unwrap_or(true)
         };
-        Ok(self.staging_folders().iter().any(abandoned))
+        if self.staging_folders().iter().any(abandoned) {
+            return Ok(true);
+        }
+        Ok(!self.open_intents()?.is_empty() && !FileLock::is_held(&self.disk, paths::CARRIERS_LOCK)?)
     }
 
     /// As [`is_unfinished`](Self::is_unfinished), but for what another thread is just at.

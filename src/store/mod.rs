@@ -9,6 +9,7 @@ mod anchor;
 mod anchors;
 mod apply;
 mod bundles;
+pub mod carry;
 mod catch_up;
 mod check_evidence;
 mod command;
@@ -71,7 +72,7 @@ pub use record::{Given, RecordOptions, Recorded, RecordedAs};
 pub use restore::{RestoreReport, Restored};
 pub use rollback::{RollbackReport, RolledBack};
 pub use verify::{VerifyOptions, VerifyReport};
-pub use versions::{VersionRow, VersionsReport};
+pub use versions::{Next, VersionRow, VersionsReport};
 pub use witness::Witness;
 
 use crate::backend::{BlobOptions, Disk, Hook, LocalBlobs};

@@ -34,6 +34,8 @@ pub struct RollbackReport {
     pub operation: Option<OperationId>,
     /// Each run and what became of it.
     pub runs: Vec<(RunKey, RolledBack)>,
+    /// Files outside the store, or rows of one, and what became of each.
+    pub targets: Vec<(String, RolledBack)>,
 }
 
 impl Store {
@@ -45,7 +47,7 @@ impl Store {
         if decision == Decision::NeverHad {
             return Err(StoreError::NoRevision { run: key.clone(), digest: to.to_string() });
         }
-        self.carry_out(vec![(key.clone(), decision)])
+        self.carry_out(vec![(key.clone(), decision)], None)
     }
 
     /// Undoes an operation, run by run.
@@ -56,7 +58,7 @@ impl Store {
         if kinds.is_empty() {
             return Err(StoreError::NoOperation(*operation));
         }
-        let rewrites = [EntryKind::Migrated, EntryKind::RolledBack].map(EntryKind::as_str);
+        let rewrites = [EntryKind::Migrated, EntryKind::RolledBack, EntryKind::Intent].map(EntryKind::as_str);
         if !kinds.iter().any(|kind| rewrites.contains(&kind.as_str())) {
             let what = format!("{} runs", kinds.join(" and "));
             return Err(StoreError::NotUndoable { operation: *operation, what });
@@ -66,16 +68,20 @@ impl Store {
             let chain = self.entries_of(&key)?;
             decisions.push((key, rollback::of_operation(&chain, operation)));
         }
-        self.carry_out(decisions)
+        self.carry_out(decisions, Some(operation))
     }
 
     fn entries_of(&self, key: &RunKey) -> Result<Vec<Entry>, StoreError> {
         Ok(self.chain(key)?.into_iter().map(|(_, entry)| entry).collect())
     }
 
-    fn carry_out(&self, decisions: Vec<(RunKey, Decision)>) -> Result<RollbackReport, StoreError> {
+    fn carry_out(
+        &self,
+        decisions: Vec<(RunKey, Decision)>,
+        undone: Option<&OperationId>,
+    ) -> Result<RollbackReport, StoreError> {
         let mut operation = Operation::begin(self)?;
-        let mut report = RollbackReport { operation: Some(operation.id), runs: Vec::new() };
+        let mut report = RollbackReport { operation: Some(operation.id), ..RollbackReport::default() };
         let total = decisions.len() as u64;
         let mut committed = 0;
         for chunk in decisions.chunks(limits::BATCH_CHANGES) {
@@ -137,6 +143,9 @@ impl Store {
                 report.runs.push((key, result));
             }
             self.context.progress.at(committed, total);
+        }
+        if let Some(undone) = undone {
+            report.targets = self.undo_carried(undone, &mut operation)?;
         }
         operation.end();
         report.runs.sort_by(|a, b| a.0.cmp(&b.0));

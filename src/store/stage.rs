@@ -67,6 +67,11 @@ impl Stage {
         Ok(self.blobs.put_small(bytes)?)
     }
 
+    /// Keeps bytes of any size that belong to no run's folder.
+    pub fn keep_any(&mut self, bytes: &[u8]) -> Result<BlobId, StoreError> {
+        Ok(self.blobs.put(bytes)?)
+    }
+
     /// Keeps a file's bytes as a blob, of any size.
     pub fn keep_file(&mut self, mut reading: Reading) -> Result<BlobId, StoreError> {
         if reading.len() <= self.store.config.small_limit {

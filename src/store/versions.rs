@@ -8,7 +8,22 @@ use super::{Store, StoreError};
 use crate::base::json;
 use crate::base::limits;
 use crate::format::paths;
-use crate::schema::{Detection, Pack};
+use crate::schema::{Destination, Detection, Pack};
+
+/// Where the way from a shape ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Next {
+    /// At the pack's head.
+    Head,
+    /// At the end of a line of its own.
+    End,
+    /// At once: the pack says why it goes no further.
+    Stuck,
+    /// At once, and the pack does not say why.
+    Nowhere,
+    /// Not known, as the shape is not.
+    Unknown,
+}
 
 /// One line of the distribution.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +34,8 @@ pub struct VersionRow {
     pub shape: String,
     /// Why they do not fit their label's shape, or are not known.
     pub note: Option<String>,
+    /// Where the way from there ends.
+    pub next: Next,
     /// Where a migration leads, for documents that can migrate.
     pub target: Option<String>,
     /// The versions on the way, both ends included.
@@ -87,13 +104,13 @@ impl Store {
 }
 
 /// The line that a document belongs to; its count is filled in afterwards.
-fn row_of(detection: &Detection, pack: &Pack) -> VersionRow {
+pub(super) fn row_of(detection: &Detection, pack: &Pack) -> VersionRow {
     let none = || "(none)".to_owned();
     let shape = |version: &str, variant: &Option<String>| match variant {
         Some(variant) => format!("{version}/{variant}"),
         None => version.to_owned(),
     };
-    let (version, shape, note) = match detection {
+    let (version, shape_name, note) = match detection {
         Detection::Known { version, variant } => (version.clone(), shape(version, variant), None),
         Detection::Legacy { rule, version, variant } => {
             (none(), shape(version, variant), Some(format!("no label; told by the rule {rule:?}")))
@@ -108,26 +125,42 @@ fn row_of(detection: &Detection, pack: &Pack) -> VersionRow {
         Detection::Ambiguous { .. } => (none(), "ambiguous".to_owned(), Some(detection.to_string())),
         Detection::NotThisKind { .. } => (none(), "not a manifest".to_owned(), Some(detection.to_string())),
     };
+    let mut row = VersionRow {
+        version,
+        shape: shape_name,
+        note,
+        next: Next::Unknown,
+        target: None,
+        path: Vec::new(),
+        count: 0,
+    };
     let (from, labelled) = match detection {
-        Detection::Known { version, .. } => (Some(version), true),
-        Detection::Legacy { version, .. } => (Some(version), false),
-        _ => (None, true),
+        Detection::Known { version, .. } => (version, true),
+        Detection::Legacy { version, .. } => (version, false),
+        _ => return row,
     };
-    let route = from.and_then(|from| pack.route(&shape_or(from, &shape), pack.head()).ok());
-    let path: Vec<String> = match (&route, from) {
-        // A document without a label is migrated even where its shape is the head's: it gets the label.
-        (Some(route), Some(from)) if !route.is_empty() || !labelled => {
-            let steps = route.iter().map(|step| version_of(step.to));
-            std::iter::once(from.clone()).chain(steps).collect()
+    let (route, next) = match pack.destination(&row.shape) {
+        Destination::Head(route) => (route, Next::Head),
+        Destination::End(end, route) => {
+            row.note = row.note.or_else(|| Some(end.reason.clone()));
+            (route, Next::End)
         }
-        _ => Vec::new(),
+        Destination::Stuck(end) => {
+            row.note = Some(end.reason.clone());
+            (Vec::new(), Next::Stuck)
+        }
+        Destination::Nowhere => (Vec::new(), Next::Nowhere),
     };
-    VersionRow { version, shape, note, target: path.last().cloned(), path, count: 0 }
-}
-
-/// Routes are found between shapes: a version with variants is named with its variant.
-fn shape_or(version: &str, shape: &str) -> String {
-    if shape.starts_with(version) { shape.to_owned() } else { version.to_owned() }
+    row.next = next;
+    let goes = matches!(next, Next::Head | Next::End);
+    // A document without a label is migrated even where its shape is the head's: it gets the label.
+    let unlabelled = !labelled && pack.version_at().is_some();
+    if goes && (!route.is_empty() || unlabelled) {
+        let steps = route.iter().map(|step| version_of(step.to));
+        row.path = std::iter::once(from.clone()).chain(steps).collect();
+        row.target = row.path.last().cloned();
+    }
+    row
 }
 
 fn version_of(shape: &str) -> String {

@@ -204,7 +204,7 @@ fn cli_users_day_as_json_has_the_documented_shapes() {
     let diff = bench.json(&["diff", &run, first, second], 0);
     shape(&diff, &["diff", "from", "job_id", "run_id", "to"]);
     let back = bench.json(&["rollback", "--operation", operation], 0);
-    shape(&back, &["operation", "runs"]);
+    shape(&back, &["operation", "runs", "targets"]);
     shape(&back["runs"][0], &["after", "before", "entry", "job_id", "result", "run_id"]);
     assert_eq!(back["runs"].as_array().unwrap().len(), 2);
 
@@ -212,7 +212,7 @@ fn cli_users_day_as_json_has_the_documented_shapes() {
     let verified = bench.json(&["verify"], 3);
     shape(
         &verified,
-        &["checked", "findings", "intervals", "not_checked", "ok", "recorded", "root", "signed"],
+        &["checked", "findings", "intervals", "not_checked", "ok", "policy", "recorded", "root", "signed"],
     );
     shape(&verified["checked"], &["blobs", "bytes", "entries", "files", "runs"]);
     let names = ["advice", "code", "expected", "found", "path", "run", "severity", "title"];

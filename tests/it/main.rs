@@ -7,6 +7,7 @@ mod audit;
 mod backend_process;
 #[cfg(feature = "cli")]
 mod bad_stores;
+mod carry;
 #[cfg(feature = "cli")]
 mod cli_audit;
 #[cfg(feature = "cli")]

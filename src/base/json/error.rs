@@ -113,7 +113,7 @@ impl fmt::Display for JsonErrorKind {
 
 impl JsonErrorKind {
     /// What would help, where there is something to say beyond the problem itself.
-    fn help(&self) -> Option<&str> {
+    pub fn help(&self) -> Option<&str> {
         Some(match self {
             Self::Empty => "a document is one JSON value",
             Self::NotUtf8 => "store the document as UTF-8",

@@ -1,6 +1,7 @@
 //! One file per command: its arguments, and what it says of what the store did.
 
 pub(super) mod adopt;
+pub(super) mod aggregate;
 pub(super) mod audit;
 pub(super) mod check_evidence;
 pub(super) mod completions;
@@ -22,5 +23,6 @@ pub(super) mod restore;
 pub(super) mod review;
 pub(super) mod rollback;
 pub(super) mod show;
+pub(super) mod validate;
 pub(super) mod verify;
 pub(super) mod versions;

@@ -9,7 +9,8 @@ use crate::store::{RollbackReport, RolledBack};
 
 /// Put back the exact bytes of an earlier revision
 ///
-/// Of one run by checksum, or of every run that one operation changed. A rollback is one more entry of
+/// Of one run by checksum, or of everything that one operation changed: runs of the store, and files
+/// and tables outside it that it migrated with a pack. A rollback is one more entry of
 /// the log and removes nothing: the revision that it replaces can be rolled forward to. Runs that
 /// changed since the operation are left alone and listed, and the exit code is then 5.
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,9 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
         _ => return Err(CliError::usage("give RUN --to DIGEST, or --operation ID", None)),
     };
     session.end();
-    let left = report.runs.iter().filter(|(_, result)| matches!(result, RolledBack::Left(_))).count();
+    let results = report.runs.iter().map(|(_, result)| result);
+    let results = results.chain(report.targets.iter().map(|(_, result)| result));
+    let left = results.filter(|result| matches!(result, RolledBack::Left(_))).count();
     if session.out.json {
         tell_json(&report, session)
     } else {
@@ -51,7 +54,9 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
 
 /// The operation, when it changed something: one that wrote nothing cannot be undone by its id.
 fn operation(report: &RollbackReport) -> Option<String> {
-    let wrote = report.runs.iter().any(|(_, result)| matches!(result, RolledBack::Done { .. }));
+    let done = |result: &RolledBack| matches!(result, RolledBack::Done { .. });
+    let wrote = report.runs.iter().any(|(_, result)| done(result))
+        || report.targets.iter().any(|(_, result)| done(result));
     report.operation.filter(|_| wrote).map(|operation| operation.to_string())
 }
 
@@ -70,7 +75,18 @@ fn tell_json(report: &RollbackReport, session: &Session) {
             }
         })
         .collect();
-    session.out.json(&json!({"operation": operation(report), "runs": runs}));
+    let targets: Vec<serde_json::Value> = report
+        .targets
+        .iter()
+        .map(|(at, result)| match result {
+            RolledBack::Done { before, after, entry } => {
+                json!({"at": at, "result": "rolled-back", "before": before, "after": after, "entry": entry})
+            }
+            RolledBack::Already => json!({"at": at, "result": "already"}),
+            RolledBack::Left(why) => json!({"at": at, "result": "left", "reason": why}),
+        })
+        .collect();
+    session.out.json(&json!({"operation": operation(report), "runs": runs, "targets": targets}));
 }
 
 fn tell(report: &RollbackReport, session: &Session) {
@@ -93,9 +109,35 @@ fn tell(report: &RollbackReport, session: &Session) {
             }
         }
     }
-    let runs = count(report.runs.len() as u64, "run", "runs");
-    out.line(format!("{runs}: {done} rolled back, {already} already there, {left} left alone"));
+    if !report.runs.is_empty() || report.targets.is_empty() {
+        let runs = count(report.runs.len() as u64, "run", "runs");
+        out.line(format!("{runs}: {done} rolled back, {already} already there, {left} left alone"));
+    }
+    tell_targets(report, session);
     if let Some(operation) = operation(report) {
         out.note(format!("operation {operation}"));
+    }
+}
+
+fn tell_targets(report: &RollbackReport, session: &Session) {
+    let out = &session.out;
+    let (mut done, mut already, mut left) = (0, 0, 0);
+    for (at, result) in &report.targets {
+        match result {
+            RolledBack::Done { .. } => {
+                done += 1;
+                out.note(format!("rolled back {}", safe(at)));
+            }
+            RolledBack::Already => already += 1,
+            RolledBack::Left(why) => {
+                left += 1;
+                out.line(format!("{}  {}: {}", out.paint.yellow("left alone"), safe(at), safe(why)));
+            }
+        }
+    }
+    if !report.targets.is_empty() {
+        out.line(format!(
+            "outside the store: {done} rolled back, {already} already as before, {left} left alone"
+        ));
     }
 }

@@ -1,32 +1,60 @@
 //! `strongroom versions`
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
+use crate::cli::documents::{pack_of, progress, some};
 use crate::cli::error::{CliError, exit};
 use crate::cli::output::{count, safe, table};
 use crate::cli::session::Session;
-use crate::store::VersionsReport;
+use crate::store::Next;
+use crate::store::carry::{self, DocumentVersions};
 
-/// Show how the manifests are spread over schema versions, and which could migrate to what
+/// Show how documents are spread over schema versions, and which could migrate to what
+///
+/// Without --pack the manifests of the store; with it the documents in the files named, told by their
+/// shape and not by their label alone. Documents that are not what they say are listed.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// The pack that describes the documents: a name, or a folder
+    #[arg(long, value_name = "PACK")]
+    pack: Option<String>,
+    /// Files and folders
+    #[arg(value_name = "PATH", requires = "pack")]
+    paths: Vec<PathBuf>,
+}
 
-pub(crate) fn run(_: Args, session: &Session) -> Result<u8, CliError> {
-    let report = session.store()?.versions()?;
+pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
+    let report = match &args.pack {
+        None => DocumentVersions { spread: session.store()?.versions()?, ..DocumentVersions::default() },
+        Some(pack) => {
+            some(&args.paths)?;
+            let pack = pack_of(pack, session)?;
+            carry::versions(&pack, &args.paths, &*progress(session))
+                .map_err(|error| session.failure(error))?
+        }
+    };
     session.end();
     if session.out.json {
         tell_json(&report, session)
     } else {
-        tell(&report, session)
+        let what = if args.pack.is_some() { DOCUMENTS } else { MANIFESTS };
+        tell(&report, what, session)
     }
     Ok(exit::OK)
 }
+
+/// The heading, one and many.
+const MANIFESTS: [&str; 3] = ["RUNS", "manifest", "manifests"];
+const DOCUMENTS: [&str; 3] = ["DOCUMENTS", "document", "documents"];
 
 fn share(count: u64, total: u64) -> f64 {
     if total == 0 { 0.0 } else { count as f64 / total as f64 }
 }
 
-fn tell_json(report: &VersionsReport, session: &Session) {
+fn tell_json(whole: &DocumentVersions, session: &Session) {
+    let report = &whole.spread;
     let rows: Vec<serde_json::Value> = report
         .rows
         .iter()
@@ -39,22 +67,31 @@ fn tell_json(report: &VersionsReport, session: &Session) {
         .collect();
     let unreadable: Vec<serde_json::Value> =
         report.unreadable.iter().map(|(run, why)| json!({"run": run, "reason": why})).collect();
-    session.out.json(&json!({
+    let mut answer = json!({
         "pack": report.pack, "head": report.head, "total": report.total, "migratable": report.migratable(),
         "rows": rows, "unreadable": unreadable,
-    }));
+    });
+    if let Some(files) = whole.files {
+        let untrue = whole.untrue.iter().map(|(at, why)| json!({"at": at, "reason": why}));
+        answer["untrue"] = untrue.collect();
+        answer["files"] = json!(files);
+        answer["not_looked_at"] = json!(whole.not_looked_at);
+    }
+    session.out.json(&answer);
 }
 
-fn tell(report: &VersionsReport, session: &Session) {
-    let out = &session.out;
+fn tell(whole: &DocumentVersions, [heading, one, many]: [&str; 3], session: &Session) {
+    let (out, report) = (&session.out, &whole.spread);
     let mut rows: Vec<Vec<String>> = report
         .rows
         .iter()
         .map(|row| {
-            let next = match (&row.target, row.version == report.head) {
+            let next = match (&row.target, row.next) {
                 (Some(_), _) => row.path.join(" -> "),
-                (None, true) => "at the head".to_owned(),
-                (None, false) => "no way".to_owned(),
+                (None, Next::Head) => "at the head".to_owned(),
+                (None, Next::End) => "at its end".to_owned(),
+                (None, Next::Stuck) => "goes no further".to_owned(),
+                (None, Next::Nowhere | Next::Unknown) => "no way".to_owned(),
             };
             vec![
                 row.version.clone(),
@@ -73,12 +110,18 @@ fn tell(report: &VersionsReport, session: &Session) {
         rows.push(vec!["unreadable".to_owned(), none.clone(), broken.to_string(), part, none, String::new()]);
     }
     if !rows.is_empty() {
-        let headings = ["VERSION", "SHAPE", "RUNS", "SHARE", "MIGRATES", "NOTE"];
+        let headings = ["VERSION", "SHAPE", heading, "SHARE", "MIGRATES", "NOTE"];
         out.bytes(table(&headings, &[2, 3], &rows).as_bytes());
     }
     for (run, why) in &report.unreadable {
         out.line(format!("{}  {}: {}", out.paint.red("unreadable"), safe(run), safe(why)));
     }
-    let total = count(report.total, "manifest", "manifests");
+    for (at, why) in &whole.untrue {
+        out.line(format!("{}  {}: {}", out.paint.yellow("not what it says"), safe(at), safe(why)));
+    }
+    if whole.not_looked_at > 0 {
+        out.line(format!("{} not looked at", count(whole.not_looked_at, "file", "files")));
+    }
+    let total = count(report.total, one, many);
     out.line(format!("{total}, {} could migrate to {}", report.migratable(), safe(&report.head)));
 }

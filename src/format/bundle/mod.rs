@@ -43,6 +43,8 @@ pub struct RunContents {
     pub entries: Vec<Told>,
     /// Every manifest that it ever had, by digest.
     pub revisions: BTreeMap<Sha256, Vec<u8>>,
+    /// The log's first so many entries have no other entry of it.
+    pub covers: u64,
     /// Its files.
     pub files: Vec<FileEntry>,
     /// What a verification in the store found when the bundle was made.
@@ -153,6 +155,11 @@ pub fn entry(key: &RunKey, seq: u64) -> String {
 /// The proof of an entry.
 pub fn proof(key: &RunKey, seq: u64) -> String {
     format!("{}entries/{seq:06}.tlog-proof", run_dir(key))
+}
+
+/// The proof that a run's entries are all of it.
+pub fn whole(key: &RunKey) -> String {
+    format!("{}whole.run-proof", run_dir(key))
 }
 
 /// A blob that an entry names.

@@ -299,12 +299,14 @@ fn difference(old: &[u8], new: &[u8]) -> String {
 }
 
 fn verified(run: &RunContents) -> String {
-    let mut out = String::from(
+    let mut out = format!(
         "<h3>What was verified when this was made</h3>\n<ul>\n\
          <li>Every file here was read anew and has the fingerprint that the log names.</li>\n\
          <li>The events follow one another without a gap, and each names the one before it.</li>\n\
          <li>Each event is proved to be in the signed log.</li>\n\
+         <li>These are all events of the run: a proof is here that the log, up to its place {}, has no other.</li>\n\
          <li>Every revision of the record is here, from the first to the one that is valid now.</li>\n</ul>\n",
+        run.covers.saturating_sub(1),
     );
     let (wrong, known): (Vec<&Finding>, Vec<&Finding>) =
         run.findings.iter().partition(|finding| finding.is_failure());

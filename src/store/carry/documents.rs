@@ -132,7 +132,7 @@ pub fn validate(
         ..DocumentsReport::default()
     };
     let ask = |_: &Part, text: &[u8]| match json::scan(text) {
-        Err(error) => (Verdict::Unreadable(error.to_string()), Vec::new()),
+        Err(error) => (Verdict::Unreadable(carrier::unreadable(&error)), Vec::new()),
         Ok(doc) => {
             let (verdict, shape) = carrier::looks_at(pack, &doc, version);
             (verdict, shape.map_or_else(Vec::new, |shape| warnings(pack, &doc, &shape)))
@@ -175,14 +175,14 @@ pub fn versions(
     let sources = gather(paths, pack)?;
     let mut report = DocumentVersions {
         not_looked_at: sources.not_looked_at,
-        files: sources.list.len() as u64,
+        files: Some(sources.list.len() as u64),
         ..DocumentVersions::default()
     };
     report.spread.pack = pack.name().to_owned();
     report.spread.head = pack.head().to_owned();
     let mut rows: BTreeMap<VersionRow, u64> = BTreeMap::new();
     let ask = |_: &Part, text: &[u8]| {
-        let doc = json::scan(text).map_err(|error| error.to_string())?;
+        let doc = json::scan(text).map_err(|error| carrier::unreadable(&error))?;
         let detection = pack.detect(&doc);
         let mut row = row_of(&detection, pack);
         // What does not fit is listed one by one; here it is one line however it does not.
@@ -224,8 +224,8 @@ pub struct DocumentVersions {
     pub spread: VersionsReport,
     /// Documents that are not what they say, or say nothing: place and reason.
     pub untrue: Vec<(String, String)>,
-    /// Files looked at.
-    pub files: u64,
+    /// Files looked at; `None` where it is the store's manifests.
+    pub files: Option<u64>,
     /// Files of other kinds, and links, in the folders given.
     pub not_looked_at: u64,
 }
@@ -297,9 +297,7 @@ pub fn show(
     match pack.migrate(text, Some(version), &Facts::default(), None) {
         Outcome::Current { .. } => Ok(text.to_vec()),
         Outcome::Rewrite(rewrite) => Ok(rewrite.bytes),
-        Outcome::Refused(why) => {
-            Err(StoreError::NoVersion(format!("{}: {why}", part.place.in_file(&shown))))
-        }
+        Outcome::Refused(why) => Err(StoreError::NoVersion(format!("{}: {why}", part.place.in_file(&shown)))),
     }
 }
 
@@ -326,7 +324,7 @@ pub fn aggregate(
     report.documents.not_looked_at = sources.not_looked_at;
     let mut tally = Tally::new(options);
     let ask = |_: &Part, text: &[u8]| match json::scan(text) {
-        Err(error) => (Verdict::Unreadable(error.to_string()), None),
+        Err(error) => (Verdict::Unreadable(carrier::unreadable(&error)), None),
         Ok(doc) => carrier::looks_at(pack, &doc, None),
     };
     over(&sources.list, pack, progress, ask, |source, looked| match looked {

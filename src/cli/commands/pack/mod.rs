@@ -71,7 +71,7 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
 }
 
 /// The files of a pack given as a folder or by name.
-fn files_of(given: &str, session: &Session) -> Result<PackFiles, CliError> {
+pub(in crate::cli) fn files_of(given: &str, session: &Session) -> Result<PackFiles, CliError> {
     let path = Path::new(given);
     if given.contains('/') || path.is_dir() {
         return Ok(read_pack_folder(path)?);
@@ -86,7 +86,7 @@ fn files_of(given: &str, session: &Session) -> Result<PackFiles, CliError> {
 }
 
 /// Reads a pack; an error names the file as the user knows it, with line and column.
-fn read(given: &str, files: &PackFiles) -> Result<Pack, CliError> {
+pub(in crate::cli) fn read(given: &str, files: &PackFiles) -> Result<Pack, CliError> {
     Pack::parse(files).map_err(|error| {
         let hint = match files.contains_key(PACK_FILE) {
             true => "the place is file:line:column within the pack",

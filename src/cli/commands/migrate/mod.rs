@@ -1,5 +1,7 @@
 //! `strongroom migrate`
 
+mod carried;
+
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
@@ -11,24 +13,33 @@ use crate::cli::error::{CliError, exit};
 use crate::cli::output::{count, safe, shown_diff, unified};
 use crate::cli::session::{Session, current_dir};
 use crate::format::paths;
+use crate::store::carry::CarryOptions;
 use crate::store::{MigrateOptions, MigrateReport, Migrated, Selection, Store, Verdict};
 
-/// Migrate manifests to a newer schema version
+/// Migrate manifests, or documents outside the store, to a newer schema version
 ///
-/// Each rewrite changes exactly what the migration declares, keeps the bytes it replaces, and is one
-/// entry of the log. Manifests at the target are left alone; those that cannot migrate are listed with
+/// Without --pack the manifests of the store; with it the documents in the files and folders named:
+/// JSON files, JSON Lines, rows of a SQLite table. These run inside a store too, which keeps the
+/// replaced bytes and tells of the change in its log; a dry run needs none. Each rewrite changes exactly what the migration declares, keeps the bytes it replaces, and is one
+/// entry of the log. Documents at the target are left alone; those that cannot migrate are listed with
 /// the reason, and the exit code is then 3. Stopped at any moment, the same command again goes on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Show what would change in every manifest, and write nothing
+    /// Show what would change in every document, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Show the difference of every manifest as well
+    /// Show the difference of every document as well
     #[arg(long)]
     diff: bool,
     /// The schema version to go to [default: the newest]
     #[arg(long, value_name = "VERSION")]
     to: Option<String>,
+    /// The pack that describes the documents: a name, or a folder
+    #[arg(long, value_name = "PACK", conflicts_with_all = ["job", "runs", "manifests"])]
+    pack: Option<String>,
+    /// Files and folders outside the store
+    #[arg(value_name = "PATH", requires = "pack")]
+    paths: Vec<PathBuf>,
     /// Only runs of this job
     #[arg(long, value_name = "JOB", conflicts_with_all = ["runs", "manifests"])]
     job: Option<String>,
@@ -41,6 +52,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
+    if let Some(pack) = &args.pack {
+        let options = CarryOptions { paths: args.paths, to: args.to };
+        let told = carried::Told { dry_run: args.dry_run, diff: args.diff };
+        return carried::run(pack, &options, told, session);
+    }
     let job = args.job.as_deref().map(str::parse).transpose()?;
     let store = session.store()?;
     let mut runs: Vec<RunKey> = Vec::new();
