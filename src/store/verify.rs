@@ -157,9 +157,12 @@ impl Store {
             let (wrong, right): (Vec<_>, Vec<_>) =
                 found.into_iter().partition(|(_, findings)| findings.iter().any(Finding::is_failure));
             settled.extend(right.into_iter().flat_map(|(_, findings)| findings));
+            if wrong.is_empty() {
+                break;
+            }
             let again = self.log_facts(&wanted, true)?;
             let unmoved = again.view.size() == log.view.size() && again.view.head.size == log.view.head.size;
-            if wrong.is_empty() || unmoved || look + 1 == LOOKS {
+            if unmoved || look + 1 == LOOKS {
                 settled.extend(wrong.into_iter().flat_map(|(_, findings)| findings));
                 break;
             }
