@@ -105,6 +105,7 @@ mod reader;
 mod shape;
 mod step;
 mod undescribed;
+mod unmeasured;
 
 #[cfg(test)]
 mod tests;
