@@ -108,6 +108,7 @@ mod reader;
 mod shape;
 mod step;
 mod undescribed;
+mod unmeasured;
 mod wasm;
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use rayon::prelude::*;
 
 use super::anchor::{Interval, Roots, check_keys};
+use super::carry::Carried;
 use super::facts::{self, Logged, PriorFiles};
 use super::keyring::is_key_entry;
 use super::publish::Checkpoint;
@@ -112,6 +113,8 @@ struct LogFacts {
     named: BTreeMap<Sha256, u64>,
     findings: Vec<Finding>,
     /// The entries about the log's keys.
+    /// Changes outside the store.
+    carried: Carried,
     keys: Vec<KeyEvent>,
     root: Option<Sha256>,
     /// The root at each size asked for that the log reaches.
@@ -179,6 +182,7 @@ impl Store {
             report.findings.append(&mut log.findings);
             self.check_strangers(&mut report)?;
             self.check_packs(&mut report.findings)?;
+            self.check_carried(&log.carried, &mut report.findings)?;
             self.check_objects(&log, &mut report)?;
             self.check_tmp(&log.view, &mut report);
         }
@@ -196,6 +200,7 @@ impl Store {
             named: BTreeMap::new(),
             findings: Vec::new(),
             keys: Vec::new(),
+            carried: Carried::default(),
             root: None,
             roots: wanted.clone(),
             times: Vec::new(),
@@ -239,6 +244,7 @@ impl Store {
                     if is_key_entry(&entry) {
                         facts.keys.push(self.key_event(at, &entry)?);
                     }
+                    facts.findings.extend(facts.carried.take(at, &entry));
                     for blob in entry.blobs() {
                         facts.named.entry(blob).or_insert(at);
                     }
