@@ -18,6 +18,7 @@ pub mod paths;
 pub mod policy;
 pub mod proof;
 pub mod run_proof;
+pub mod stamp;
 pub mod verification;
 pub mod witness;
 

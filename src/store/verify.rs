@@ -15,6 +15,7 @@ use super::run_map::MapCheck;
 use super::tiles::TileCheck;
 use super::{LogView, Store, StoreError};
 use crate::backend::{BlobFinding, Kind as FileKind};
+use crate::base::clock::Moment;
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
 use crate::base::json::Kind;
@@ -27,6 +28,7 @@ use crate::merkle;
 use crate::note::VerifyingKey;
 use crate::plan::keys::{KeyEvent, Keyring};
 use crate::plan::replay::{Replay, RunState};
+use crate::plan::times::Bounds;
 use crate::schema::history::{self, HistoryState};
 use crate::schema::{Detection, Pack};
 
@@ -82,6 +84,8 @@ pub struct VerifyReport {
     pub cosigned: bool,
     /// What vouches for which part of the log.
     pub intervals: Vec<Interval>,
+    /// What anchors say of when entries were written.
+    pub(super) bounds: Bounds,
 }
 
 impl VerifyReport {
@@ -107,6 +111,10 @@ struct LogFacts {
     root: Option<Sha256>,
     /// The root at each size asked for that the log reaches.
     roots: Roots,
+    /// The entries' times; `None` for what is no entry.
+    times: Vec<Option<Moment>>,
+    /// The entries that note something, with the blob that says what.
+    noted: Vec<(u64, Sha256)>,
 }
 
 /// Looks taken at a run that does not fit before it is reported.
@@ -159,6 +167,7 @@ impl Store {
             check_keys(&ring, &key_files, &log.findings, &mut report);
             self.check_kept(&kept, &log.roots, &mut report);
             self.check_anchors(options, checkpoint.as_ref(), &kept, &log.roots, &ring, &mut report)?;
+            self.check_times(options, &log.times, &log.noted, &mut report)?;
             report.findings.append(&mut log.findings);
             self.check_strangers(&mut report)?;
             self.check_packs(&mut report.findings)?;
@@ -181,6 +190,8 @@ impl Store {
             keys: Vec::new(),
             root: None,
             roots: wanted.clone(),
+            times: Vec::new(),
+            noted: Vec::new(),
             view,
         };
         let mut replay = Replay::default();
@@ -201,8 +212,14 @@ impl Store {
                 settled_root = Some(tiles.root());
                 facts.findings.append(&mut tiles.finish(self, &head)?);
             }
+            facts.times.push(None);
             match replay.take(at, bytes) {
                 Ok(entry) => {
+                    facts.times.pop();
+                    facts.times.push(Some(entry.time));
+                    if let (EntryKind::Noted, Some(detail)) = (entry.kind, entry.detail) {
+                        facts.noted.push((at, detail));
+                    }
                     if let Some(map) = &mut map {
                         map.take(at, &entry, &Sha256::from_bytes(*leaf.as_bytes()));
                     }

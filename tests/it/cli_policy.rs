@@ -1,5 +1,6 @@
 //! Policies with the real program: whose cosignatures a checkpoint needs, and how fresh they must be.
 
+use strongroom::base::clock::Moment;
 use strongroom::note::{Cosigner, SignedNote};
 
 use crate::cli_keys::{found, signed, stranger};
@@ -41,13 +42,13 @@ fn cli_policy_is_met_by_its_quorum_and_the_rest_of_the_log_is_told_apart() {
     let asked = ["--policy", "../policy"];
     assert_eq!(found(&bench, &asked, 3), ["E185"]);
     bench.run(&[&["verify"], &asked[..]].concat()).exits(3).says("2 of (w1.example, w2.example, w3.example)");
-    cosign(&bench, &cosigner(1), 1_700_000_000, &["--no-note"]);
+    let (first, second) = (now(), now() + 100);
+    cosign(&bench, &cosigner(1), first, &["--no-note"]);
     assert_eq!(found(&bench, &asked, 3), ["E185"]);
-    cosign(&bench, &cosigner(3), 1_700_000_500, &["--no-note"]);
+    cosign(&bench, &cosigner(3), second, &["--no-note"]);
     let ran = bench.run(&[&["verify", "--strict"], &asked[..]].concat()).exits(0);
-    ran.says(
-        "[0, 4) anchored by w1.example at 2023-11-14T22:13:20.000Z, w3.example at 2023-11-14T22:21:40.000Z",
-    );
+    let [first, second] = [first, second].map(Moment::from_seconds);
+    ran.says(&format!("[0, 4) anchored by w1.example at {first}, w3.example at {second}\n"));
     more(&bench, 1);
     let ran = bench.run(&[&["verify"], &asked[..]].concat()).exits(0);
     let ran = ran.says("log entries [0, 4) anchored by ").says("[4, 6) signed by ");
@@ -62,7 +63,7 @@ fn cli_policy_is_met_by_its_quorum_and_the_rest_of_the_log_is_told_apart() {
     let other = SignedNote::parse(bench.read("audit/checkpoint").as_bytes()).unwrap();
     let w3 = cosigner(3);
     note.drop_signatures_of(w3.witness_key().name(), w3.witness_key().id());
-    note.add(w3.cosign(&other, 1_700_000_500));
+    note.add(w3.cosign(&other, now()));
     std::fs::write(&place, note.to_string()).unwrap();
     assert_eq!(found(&bench, &asked, 3), ["E185", "E188"]);
 }
@@ -96,9 +97,10 @@ fn cli_policy_with_an_age_finds_what_was_not_shown_to_witnesses_lately() {
     policy(&bench, &key, 1, "all");
     let asked = |age: &'static str| ["--policy", "../policy", "--fresh", age];
     assert_eq!(found(&bench, &asked("24h"), 3), ["E185", "E186"]);
-    cosign(&bench, &cosigner(1), now() - 3600, &["--no-note"]);
+    cosign(&bench, &cosigner(1), now(), &["--no-note"]);
     assert_eq!(found(&bench, &asked("24h"), 0), [""; 0]);
-    assert_eq!(found(&bench, &asked("30m"), 3), ["E186"]);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(found(&bench, &asked("0s"), 3), ["E186"]);
     // A witness's clock a little ahead is no matter; far ahead vouches for nothing.
     cosign(&bench, &cosigner(1), now() + 60, &["--no-note"]);
     assert_eq!(found(&bench, &asked("0s"), 0), [""; 0]);
@@ -136,10 +138,38 @@ fn cli_older_copy_put_back_is_found_by_what_its_witness_should_have_said_since()
     let old = std::fs::read_to_string(bench.top().join("p")).unwrap();
     let mut proof = strongroom::format::proof::LogProof::parse(old.as_bytes()).unwrap();
     policy(&bench, &key, 1, "all");
-    let line = cosigner(1).cosign(&proof.checkpoint, 1_700_000_000);
+    let line = cosigner(1).cosign(&proof.checkpoint, now() - 7200);
     proof.checkpoint.add(line);
     std::fs::write(bench.top().join("p"), proof.to_string()).unwrap();
     bench.run(&check).exits(0);
     bench.run(&[&check[..], &["--fresh", "1h"]].concat()).exits(3).says("E186  not proved");
     bench.run(&["audit", "check", "../p"]).exits(2);
+}
+
+#[test]
+fn cli_entry_that_says_a_time_outside_its_anchors_is_found() {
+    let (bench, key) = signed();
+    policy(&bench, &key, 1, "all");
+    let asked = ["--policy", "../policy"];
+    // Honest: a word before and one after, each noted.
+    cosign(&bench, &cosigner(1), now(), &[]);
+    more(&bench, 1);
+    cosign(&bench, &cosigner(1), now(), &[]);
+    assert_eq!(found(&bench, &asked, 0), [""; 0]);
+    // Backdated: the entries after the note say that they were written two hours before the word in it.
+    cosign(&bench, &cosigner(1), now() + 7200, &[]);
+    more(&bench, 2);
+    let report = bench.json(&[&["verify"], &asked[..]].concat(), 3);
+    let all: Vec<_> = report["findings"].as_array().unwrap().iter().collect();
+    assert_eq!((all.len(), &all[0]["code"]), (1, &"E187".into()), "{report}");
+    assert!(all[0]["expected"].as_str().unwrap().starts_with("not before 2"), "{report}");
+    assert!(all[0]["path"].as_str().unwrap().starts_with("log entries "), "{report}");
+    // Without a policy nobody says whose word counts: nothing can be said.
+    assert_eq!(found(&bench, &["--key", &key], 0), [""; 0]);
+    // The other way round: entries that were there by then say a later time.
+    let (bench, key) = signed();
+    policy(&bench, &key, 1, "all");
+    cosign(&bench, &cosigner(1), now() - 7200, &["--no-note"]);
+    let ran = bench.run(&[&["verify"], &asked[..]].concat()).exits(3);
+    ran.says("E187  log entries 0 to 3").says("not after 2").says(", by w1.example at 2");
 }
