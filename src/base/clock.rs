@@ -6,6 +6,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
+/// How far the clocks of two machines may be apart before a time counts as wrong.
+pub const TOLERANCE_MILLIS: i64 = 5 * 60 * 1000;
+
 /// A moment in UTC with millisecond precision, written `2026-02-28T17:40:08.910Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(i64);
@@ -20,6 +23,11 @@ impl Moment {
     /// clamped to them, so that a broken clock never stops the log.
     pub fn from_millis(millis: i64) -> Self {
         Self(millis.clamp(Self::FIRST, Self::LAST))
+    }
+
+    /// From seconds since 1970, clamped in the same way.
+    pub fn from_seconds(seconds: u64) -> Self {
+        Self::from_millis(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000))
     }
 
     /// Milliseconds since 1970-01-01T00:00:00Z.

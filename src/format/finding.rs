@@ -114,6 +114,12 @@ codes! {
         "somebody slipped it in, or took a key; trust no checkpoint that rests on it";
     KeyRetired = "E184", "a retired key signed a tree larger than it is trusted for",
         "whoever has that key signs with it still; trust no checkpoint that rests on it";
+    PolicyUnmet = "E185", "no checkpoint of the log is cosigned as the policy asks",
+        "strongroom audit anchor request asks the witnesses; without their word the log may have been rewritten";
+    NotFresh = "E186", "what the policy's witnesses cosigned last is older than asked",
+        "ask them again; a store put back from an older copy looks like this too";
+    EntryTime = "E187", "an entry says a time at which, by its anchors, it was not written",
+        "the entry was backdated or its clock was wrong; compare it with what was going on then";
     AnchorMismatch = "E188", "a kept anchor is not of this log's tree, or not what it says it is",
         "the log was cut, rewritten or put back from an older copy, or the anchor was changed; keep it, it may be the proof";
     BagForm = "E190", "the bundle is not a whole BagIt bag",
@@ -158,6 +164,8 @@ codes! {
         "the next writing command looks at the file and settles it";
     SignerUnknown = "W209", "who signed is not established",
         "--key names the public key that was pinned elsewhere";
+    ClockBack = "W210", "an entry's time lies before that of the entry before it",
+        "order in the log is by position; see to the clock of the machine that wrote it";
 }
 
 impl Code {

@@ -15,8 +15,10 @@ pub mod head;
 pub mod key_statement;
 pub mod manifest;
 pub mod paths;
+pub mod policy;
 pub mod proof;
 pub mod run_proof;
+pub mod stamp;
 pub mod verification;
 pub mod witness;
 

@@ -10,8 +10,10 @@ mod checkpoint;
 mod cosign;
 mod key;
 mod signed;
+mod ssh;
 
 pub use checkpoint::{CheckpointBody, CheckpointError};
 pub use cosign::{Cosigner, WitnessKey};
 pub use key::{KeyError, KeyId, KeyName, SigningKey, VerifyingKey};
 pub use signed::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError, NoteSignature, SignedNote};
+pub use ssh::{AllowedSigners, SSH_NAMESPACE, SshError, SshSignature};

@@ -8,5 +8,6 @@ pub mod keys;
 pub mod record;
 pub mod replay;
 pub mod rollback;
+pub mod times;
 pub mod verify;
 pub mod witness;

@@ -229,7 +229,7 @@ impl Store {
         if coming.contains_key(&key) {
             return Err(refused(format!("another folder of this tree is {key} too")));
         }
-        if operation.states().get(&key)?.is_some() {
+        if operation.states()?.get(&key)?.is_some() {
             let found = listed(disk, candidate)?;
             let run = StagedRun::comparable(candidate, key.clone(), BlobId::of(&bytes), found);
             return match self.same_run(operation, &key, &run)? {
@@ -275,7 +275,7 @@ impl Store {
         }
         let bytes = self.disk.read(&join(&run.staged, paths::MANIFEST), limits::JSON_BYTES as u64)?;
         let folder = facts::FolderFacts { manifest: ManifestBytes::Bytes(bytes), found };
-        let states = std::cell::RefCell::new(operation.states());
+        let states = std::cell::RefCell::new(operation.states()?);
         let prior = |job: &str, name: &str| -> PriorFiles {
             let key = RunKey { job: job.parse().ok()?, run: name.parse().ok()? };
             if let Some(files) = coming.get(&key) {
@@ -299,7 +299,7 @@ impl Store {
         key: &RunKey,
         run: &StagedRun,
     ) -> Result<Result<(), Refusal>, StoreError> {
-        let Some(state) = operation.states().get(key)? else { return Ok(Ok(())) };
+        let Some(state) = operation.states()?.get(key)? else { return Ok(Ok(())) };
         let revisions: Vec<Sha256> =
             self.chain(key)?.into_iter().filter_map(|(_, entry)| entry.after).collect();
         Ok(adopt::compare(key, &revisions, &state.files, &run.manifest.sha256, &run.files.sha256))

@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 
 use super::anchors::Kept;
+use super::policy::Given;
 use super::publish::Checkpoint;
 use super::{Store, StoreError, VerifyOptions, VerifyReport};
 use crate::base::digest::Sha256;
 use crate::format::finding::{Code, Finding};
 use crate::format::paths;
+use crate::format::policy::Policy;
 use crate::note::{CheckpointBody, NoteError, VerifyingKey};
 use crate::plan::keys::{Keyring, LogKey, Trusted};
 
@@ -68,15 +70,24 @@ impl Store {
         &self,
         options: &VerifyOptions,
         checkpoint: Option<&Checkpoint>,
+        kept: &[Kept],
         roots: &Roots,
         ring: &Keyring,
         report: &mut VerifyReport,
     ) -> Result<(), StoreError> {
         let mut covered = 0;
+        let pinned = options.pinned();
+        let policy = options.policy.as_ref();
+        let given = policy.map(|policy| Given { policy, pinned: &pinned, fresh: options.fresh });
+        let cosigned = given.map(|given| self.check_policy(&given, checkpoint, kept, roots, ring, report));
+        let mut cosigned = cosigned.flatten();
         let since = options.since.as_ref().map(|since| (since, "the checkpoint given", Code::SinceMismatch));
         let ours = checkpoint.map(|ours| (ours, paths::CHECKPOINT, Code::CheckpointMismatch));
         for (checkpoint, place, code) in since.into_iter().chain(ours) {
             let kept_elsewhere = code == Code::SinceMismatch;
+            if let Some(voucher) = cosigned.take_if(|_| !kept_elsewhere) {
+                report.anchor(&mut covered, voucher);
+            }
             let mut sound = true;
             if checkpoint.body.origin != self.config.origin {
                 let finding = Finding::of_store(Code::CheckpointBad, place);
@@ -84,7 +95,7 @@ impl Store {
                 report.findings.push(finding);
                 sound = false;
             }
-            let signer = match self.signer_of(checkpoint, &options.keys, ring) {
+            let signer = match self.signer_of(checkpoint, &pinned, ring) {
                 Ok(signer) => signer,
                 Err(Unsigned::Retired(why)) => {
                     report.findings.push(Finding::of_store(Code::KeyRetired, place).found(why));
@@ -92,8 +103,7 @@ impl Store {
                     String::new()
                 }
                 Err(Unsigned::Wrong(why)) => {
-                    let expected =
-                        if options.keys.is_empty() { "a signature" } else { "a pinned key's signature" };
+                    let expected = if pinned.is_empty() { "a signature" } else { "a pinned key's signature" };
                     let finding = Finding::of_store(Code::CheckpointBad, place);
                     report.findings.push(finding.expected(expected).found(why));
                     sound = false;
@@ -105,25 +115,27 @@ impl Store {
                 report.findings.push(finding);
                 sound = false;
             }
-            let pinned = !options.keys.is_empty();
             if kept_elsewhere {
                 report.since_holds = Some(sound);
             } else {
-                report.signed = sound && pinned;
+                report.signed = sound && !pinned.is_empty();
             }
-            if sound && size > covered {
-                let by = match kept_elsewhere {
-                    true => format!("anchored by the checkpoint given, {signer}"),
-                    false => signer,
+            if sound {
+                let asked = policy.is_some_and(Policy::asks_witnesses);
+                let (anchored, by) = match kept_elsewhere {
+                    true => (true, format!("anchored by the checkpoint given, {signer}")),
+                    false if asked => (false, format!("{signer}, not cosigned as the policy asks")),
+                    false => (!pinned.is_empty(), signer),
                 };
-                let anchored = pinned || kept_elsewhere;
-                report.intervals.push(Interval { from: covered, to: size, anchored, by });
-                covered = size;
+                report.anchor(&mut covered, Voucher { size, anchored, by });
             }
+        }
+        if let Some(voucher) = cosigned {
+            report.anchor(&mut covered, voucher);
         }
         if covered < report.entries {
             let by = "consistent, not anchored".to_owned();
-            report.intervals.push(Interval { from: covered, to: report.entries, anchored: false, by });
+            report.anchor(&mut covered, Voucher { size: report.entries, anchored: false, by });
         }
         if options.strict {
             for interval in report.intervals.iter().filter(|interval| !interval.anchored) {
@@ -135,7 +147,7 @@ impl Store {
     }
 
     /// Who signed, in words. A key speaks for the log of its own name only.
-    fn signer_of(
+    pub(super) fn signer_of(
         &self,
         checkpoint: &Checkpoint,
         pinned: &[VerifyingKey],
@@ -188,8 +200,33 @@ impl Store {
     }
 }
 
+/// What vouches for the log up to a size.
+#[derive(Debug, Clone)]
+pub(super) struct Voucher {
+    pub size: u64,
+    pub anchored: bool,
+    pub by: String,
+}
+
+impl VerifyReport {
+    /// Adds the stretch that a voucher reaches beyond the ones before.
+    fn anchor(&mut self, covered: &mut u64, voucher: Voucher) {
+        let Voucher { size, anchored, by } = voucher;
+        if size > *covered {
+            self.intervals.push(Interval { from: *covered, to: size, anchored, by });
+            *covered = size;
+        }
+    }
+}
+
 /// The finding that the log does not have a checkpoint's root at its size.
-fn mismatch(code: Code, place: &str, body: &CheckpointBody, roots: &Roots, entries: u64) -> Option<Finding> {
+pub(super) fn mismatch(
+    code: Code,
+    place: &str,
+    body: &CheckpointBody,
+    roots: &Roots,
+    entries: u64,
+) -> Option<Finding> {
     let (size, signed) = (body.size, Sha256::from_bytes(body.root));
     let found = if size == 0 { Some(Sha256::of(b"")) } else { roots.get(&size).copied().flatten() };
     if found == Some(signed) {
@@ -203,7 +240,7 @@ fn mismatch(code: Code, place: &str, body: &CheckpointBody, roots: &Roots, entri
 }
 
 /// Why a checkpoint does not count.
-enum Unsigned {
+pub(super) enum Unsigned {
     /// Nobody who is trusted signed it, or a signature is wrong.
     Wrong(String),
     /// A retired key signed it after its time.

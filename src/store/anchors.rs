@@ -1,11 +1,9 @@
 //! Anchors: what others said of the log, kept by the size that they said it of (`store-layout.md`,
 //! "Anchors").
 
-use super::commit::{Change, Operation};
 use super::publish::Checkpoint;
 use super::{Store, StoreError};
-use crate::backend::{FileLock, is_temp_name};
-use crate::format::entry::EntryKind;
+use crate::backend::is_temp_name;
 use crate::format::paths;
 use crate::format::witness::WitnessRequest;
 use crate::merkle;
@@ -81,8 +79,7 @@ impl Store {
     ) -> Result<WitnessRequest, StoreError> {
         let checkpoint = self.checkpoint()?.ok_or(StoreError::NoCheckpoint)?;
         let checkpoint = {
-            let context = &self.context;
-            let _lock = FileLock::acquire(&self.disk, paths::LOCK, &context.holder, context.lock_timeout)?;
+            let _lock = self.lock()?;
             self.keep_checkpoint(&checkpoint)?
         };
         let size = checkpoint.body.size;
@@ -158,8 +155,7 @@ impl Store {
         note: bool,
     ) -> Result<Anchored, StoreError> {
         let kept = {
-            let context = &self.context;
-            let _lock = FileLock::acquire(&self.disk, paths::LOCK, &context.holder, context.lock_timeout)?;
+            let _lock = self.lock()?;
             let kept = self.keep_checkpoint(cosigned)?;
             if self.checkpoint()?.is_some_and(|now| now.note.text() == kept.note.text()) {
                 self.disk.replace_durably(paths::CHECKPOINT, kept.note.to_string().as_bytes(), 0o644)?;
@@ -172,13 +168,6 @@ impl Store {
 
     /// Puts an anchor's own bytes into the log: what comes after was written after it was made.
     pub(super) fn note_anchor(&self, bytes: &[u8]) -> Result<u64, StoreError> {
-        let mut operation = Operation::begin(self)?;
-        let mut stage = operation.stage()?;
-        let mut entry = operation.entry(EntryKind::Noted);
-        entry.detail = Some(stage.keep(bytes)?.sha256);
-        let done = operation.commit(stage, vec![Change::Store(entry)])?;
-        operation.end();
-        let done = done.into_iter().next().expect("one change has one answer");
-        Ok(done.map_err(StoreError::Conflict)?.entry)
+        Ok(self.note(&[bytes.to_vec()])?[0])
     }
 }

@@ -1,6 +1,6 @@
 //! Carrying out a committed change on the plain files (`store-layout.md`, "Apply").
 
-use super::commit::Touched;
+use super::session::Touched;
 use super::stage::{MANIFEST_MODE, mode};
 use super::{Store, StoreError};
 use crate::base::digest::Sha256;

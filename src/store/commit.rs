@@ -2,24 +2,25 @@
 //!
 //! An [`Operation`] is one command's changes, made of one or more batches. A batch is staged
 //! without a lock, then, under the store lock: checked against the log's state, committed by one
-//! frame with one fsync, applied, settled into bundles, and its frame retired. Recovery runs the
-//! same steps from the frame alone.
+//! frame with one fsync, applied, settled into bundles, and its frame retired. Threads that commit at
+//! the same time share the frame (`group`). Recovery runs the same steps from the frame alone.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::apply::{Foreign, Redo, Target};
-use super::log::{base_of, batches_of};
-use super::run_map::RunMap;
-use super::stage::{FLUSH_ONE_BY_ONE, Stage};
+use super::apply::{Foreign, Target};
+use super::group::{Answer, Done, Request, everybodys};
+use super::session::Session;
+use super::stage::Stage;
 use super::states::States;
 use super::{Conflict, Store, StoreError};
-use crate::backend::{FileLock, Kind, SegmentMark, Wal};
+use crate::backend::{BlobWriter, FileLock, Kind, SegmentMark};
+use crate::base::clock::Clock;
 use crate::base::digest::Sha256;
 use crate::base::id::{OperationId, RunId, RunKey};
 use crate::format::actor::{Actor, Reason};
-use crate::format::batch::Batch;
+use crate::format::batch::{Batch, Mark};
 use crate::format::entry::{Entry, EntryKind, PackRef};
-use crate::format::head::{Head, RunMapRef};
+use crate::format::head::Head;
 use crate::format::paths;
 use crate::plan::replay;
 
@@ -28,10 +29,58 @@ pub(super) struct Operation {
     store: Store,
     /// Its id.
     pub id: OperationId,
-    actor: Actor,
-    reason: Option<Reason>,
+    author: Author,
+    states: Option<States>,
+    /// The log that the states are to be brought up to before they are asked.
+    behind: Option<Arc<Head>>,
+}
+
+/// In whose name entries are made: what all entries of one batch of an operation have in common.
+#[derive(Clone)]
+pub(super) struct Author {
+    id: OperationId,
     batch: u64,
-    states: States,
+    actor: Kept,
+    reason: Option<Kept>,
+}
+
+/// A blob and its digest.
+#[derive(Clone)]
+struct Kept {
+    bytes: Arc<[u8]>,
+    digest: Sha256,
+}
+
+impl Kept {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self { digest: Sha256::of(&bytes), bytes: bytes.into() }
+    }
+}
+
+impl Author {
+    /// An entry with nothing but its head.
+    fn entry(&self, kind: EntryKind, clock: &dyn Clock) -> Entry {
+        let mut entry = Entry::new(kind, clock.now(), self.actor.digest, self.id, self.batch);
+        entry.reason = self.reason.as_ref().map(|reason| reason.digest);
+        entry
+    }
+
+    #[cfg(test)]
+    pub fn sample() -> Self {
+        let actor = Kept::new(Actor::declared("a@b", [1; 16]).to_bytes());
+        Self { id: OperationId::new(1, [2; 10]), batch: 1, actor, reason: None }
+    }
+
+    #[cfg(test)]
+    pub fn sample_entry(&self, kind: EntryKind) -> Entry {
+        let time = crate::base::clock::Moment::from_millis(0);
+        Entry::new(kind, time, self.actor.digest, self.id, self.batch)
+    }
+
+    /// The blobs that its entries name.
+    fn blobs(&self) -> impl Iterator<Item = &[u8]> {
+        [Some(&self.actor), self.reason.as_ref()].into_iter().flatten().map(|kept| &*kept.bytes)
+    }
 }
 
 /// One change of a batch.
@@ -123,59 +172,69 @@ impl Operation {
     /// Begins an operation of the store's declared actor, and first finishes what an interrupted
     /// one left, so that what is planned is planned from the committed state.
     pub fn begin(store: &Store) -> Result<Self, StoreError> {
-        let mut operation = Self::new(store)?;
-        if store.is_unfinished()? {
+        let mut operation = Self::tell_only(store)?;
+        if store.is_interrupted()? {
             let store = store.clone();
             let mut session = Session::open(&store)?;
             let found = std::mem::take(&mut session.foreign);
-            operation.batch += 1;
-            operation.note_foreign(&mut session, &found)?;
+            operation.author.batch += 1;
+            let author = operation.author.clone();
+            operation.note_foreign(&mut session, &author, &found)?;
             drop(session);
-            operation.states = States::open(&store)?;
             store.settle_carriers(&mut operation)?;
         }
+        operation.states()?;
         Ok(operation)
     }
 
-    fn new(store: &Store) -> Result<Self, StoreError> {
+    /// Begins an operation that plans nothing from what runs are now: what an interrupted one left is
+    /// finished when this one commits.
+    pub fn tell_only(store: &Store) -> Result<Self, StoreError> {
         store.config.check_writable()?;
         let clock = &store.context.clock;
         let random = clock.random();
         let mut tail = [0u8; 10];
         tail.copy_from_slice(&random[..10]);
         let millis = u64::try_from(clock.now().millis()).unwrap_or(0);
-        Ok(Self {
-            store: store.clone(),
-            id: OperationId::new(millis, tail),
-            actor: Actor::declared(&store.context.actor, clock.random()),
-            reason: store.context.reason.as_deref().map(|text| Reason::new(text, clock.random())),
+        let id = OperationId::new(millis, tail);
+        let actor = Actor::declared(&store.context.actor, clock.random());
+        let reason = store.context.reason.as_deref().map(|text| Reason::new(text, clock.random()));
+        let author = Author {
+            id,
             batch: 0,
-            states: States::open(store)?,
-        })
+            actor: Kept::new(actor.to_bytes()),
+            reason: reason.map(|reason| Kept::new(reason.to_bytes())),
+        };
+        Ok(Self { store: store.clone(), id, author, states: None, behind: None })
     }
 
     /// What the log says of runs, as of the last commit of this operation.
-    pub fn states(&mut self) -> &mut States {
-        &mut self.states
+    pub fn states(&mut self) -> Result<&mut States, StoreError> {
+        let behind = self.behind.take();
+        match &mut self.states {
+            Some(states) => {
+                if let Some(head) = behind {
+                    states.advance(&head)?;
+                }
+                Ok(states)
+            }
+            none => Ok(none.insert(States::open(&self.store)?)),
+        }
     }
 
     /// Begins the next batch.
     pub fn stage(&mut self) -> Result<Stage, StoreError> {
-        self.batch += 1;
-        let mut stage = Stage::begin(&self.store, &self.id, self.batch)?;
-        stage.keep(&self.actor.to_bytes())?;
-        if let Some(reason) = &self.reason {
-            stage.keep(&reason.to_bytes())?;
+        self.author.batch += 1;
+        let mut stage = Stage::begin(&self.store, &self.id, self.author.batch)?;
+        for blob in self.author.blobs() {
+            stage.keep(blob)?;
         }
         Ok(stage)
     }
 
     /// An entry of this operation, with nothing but its head.
     pub fn entry(&self, kind: EntryKind) -> Entry {
-        let actor = Sha256::of(&self.actor.to_bytes());
-        let mut entry = Entry::new(kind, self.store.context.clock.now(), actor, self.id, self.batch);
-        entry.reason = self.reason.as_ref().map(|reason| Sha256::of(&reason.to_bytes()));
-        entry
+        self.author.entry(kind, &*self.store.context.clock)
     }
 
     /// Commits a batch. Each change either goes into the log or drops out with its conflict; the
@@ -186,91 +245,247 @@ impl Operation {
         changes: Vec<Change>,
     ) -> Result<Vec<Result<Committed, Conflict>>, StoreError> {
         let marks = stage.flush()?;
-        let store = self.store.clone();
-        let mut session = Session::open(&store)?;
-        let recovered = std::mem::take(&mut session.foreign);
-        self.note_foreign(&mut session, &recovered)?;
-        self.states.advance(&session.head)?;
-
-        let first = session.head.size;
-        let mut entries: Vec<(usize, Entry, Vec<u8>)> = Vec::new();
-        let mut answers: Vec<Result<Committed, Conflict>> = Vec::with_capacity(changes.len());
-        for (at, change) in changes.iter().enumerate() {
-            match self.fill(change)? {
-                Err(conflict) => answers.push(Err(conflict)),
-                Ok(entry) => {
-                    let index = first + entries.len() as u64;
-                    let bytes = entry.to_bytes().map_err(StoreError::record("a new log entry"))?;
-                    self.states.take(index, &entry, &bytes)?;
-                    answers.push(Ok(Committed { entry: index, foreign: false }));
-                    entries.push((at, entry, bytes));
-                }
-            }
-        }
-        if !entries.is_empty() {
-            let mut bytes: Vec<Vec<u8>> = entries.iter().map(|(_, _, bytes)| bytes.clone()).collect();
-            let new = entries.iter().map(|(_, entry, bytes)| (entry, bytes.as_slice()));
-            let of_runs = entries.iter().any(|(_, entry, _)| entry.run().is_some());
-            if of_runs && let Some(map) = session.map()?.apply(&store, new)? {
-                let mut entry = self.entry(EntryKind::RunMap);
-                (entry.reason, entry.map) = (None, Some(map));
-                let last = entry.to_bytes().map_err(StoreError::record("a new log entry"))?;
-                session.map()?.apply(&store, [(&entry, last.as_slice())])?;
-                self.states.take(first + bytes.len() as u64, &entry, &last)?;
-                bytes.push(last);
-            }
-            let batch = Batch { first, segments: marks, entries: bytes };
-            session.append(&batch)?;
-            let mut foreign = Vec::new();
-            for (at, entry, _) in &entries {
-                let staged = match &changes[*at] {
-                    Change::Store(_) => continue,
-                    Change::Run { what: What::New { staged, .. } | What::Rewrite { staged, .. }, .. } => {
-                        Some(staged.as_str())
-                    }
-                    Change::Run { what: What::Tell { .. }, .. } => None,
-                };
-                let states = [entry.before, entry.after];
-                let target = Target { entry, states: &states, wanted: 1, staged };
-                if let Some(found) = self.store.apply(&target, &mut session.touched)? {
-                    answers[*at] = answers[*at].clone().map(|done| Committed { foreign: true, ..done });
-                    foreign.push(found);
-                }
-            }
-            session.settle(&[batch], of_runs)?;
-            self.note_foreign(&mut session, &foreign)?;
-        }
-        drop(session);
+        let answers = self.submit(Vec::new(), marks, changes)?;
         stage.end();
         Ok(answers)
     }
 
-    /// Completes a change into an entry, or tells what stands against it.
-    fn fill(&mut self, change: &Change) -> Result<Result<Entry, Conflict>, StoreError> {
+    /// Commits a batch that has nothing to stage but small blobs: no folder is made for it, and threads
+    /// that do this at the same time share the flush of the blobs too.
+    pub fn tell(
+        &mut self,
+        mut kept: Vec<Vec<u8>>,
+        changes: Vec<Change>,
+    ) -> Result<Vec<Result<Committed, Conflict>>, StoreError> {
+        self.author.batch += 1;
+        kept.extend(self.author.blobs().map(<[u8]>::to_vec));
+        self.submit(kept, Vec::new(), changes)
+    }
+
+    fn submit(
+        &mut self,
+        kept: Vec<Vec<u8>>,
+        marks: Vec<Mark>,
+        changes: Vec<Change>,
+    ) -> Result<Vec<Result<Committed, Conflict>>, StoreError> {
+        let committer = Arc::clone(&self.store.committer);
+        let request = Request { author: self.author.clone(), kept, marks, changes };
+        let done = committer.submit(request, |group| self.lead(group))?;
+        self.behind = Some(done.head);
+        Ok(done.answers)
+    }
+
+    /// Commits everybody's requests as one batch; gives each its answer.
+    fn lead(&mut self, group: &[Request]) -> Vec<Answer> {
+        self.commit_group(group).unwrap_or_else(|error| {
+            // What was taken in may not have come to be.
+            self.states = None;
+            everybodys(error, group.len())
+        })
+    }
+
+    fn commit_group(&mut self, group: &[Request]) -> Result<Vec<Answer>, StoreError> {
+        let of_runs = |change: &Change| matches!(change, Change::Run { .. });
+        if group.iter().any(|request| request.changes.iter().any(of_runs)) {
+            self.states()?;
+        }
+        let store = self.store.clone();
+        let mut session = Session::open(&store)?;
+        let recovered = std::mem::take(&mut session.foreign);
+        let author = self.author.clone();
+        self.note_foreign(&mut session, &author, &recovered)?;
+        if let Some(states) = &mut self.states {
+            states.advance(&session.head)?;
+        }
+        // The writer keeps its segment to itself until what it wrote is settled.
+        let (_writer, segments) = self.keep_all(group)?;
+        let mut filled = self.fill_group(session.head.size, group)?;
+        if !filled.entries.is_empty() {
+            let bytes = self.with_run_map(&mut session, &filled, group)?;
+            let batch = Batch { first: session.head.size, segments, entries: bytes };
+            session.append(&batch)?;
+            let foreign = self.apply_group(&mut session, &mut filled, group)?;
+            session.settle(&[batch], filled.of_runs)?;
+            for (request, found) in group.iter().zip(&foreign) {
+                self.note_foreign(&mut session, &request.author, found)?;
+            }
+        }
+        let head = Arc::new(session.head.clone());
+        let done = |answers: Result<_, _>| answers.map(|answers| Done { answers, head: Arc::clone(&head) });
+        Ok(filled.answers.into_iter().map(done).collect())
+    }
+
+    /// Keeps the blobs that nobody has kept yet, durably; gives how far the segments are to reach for
+    /// the whole group.
+    fn keep_all(&self, group: &[Request]) -> Result<(Option<BlobWriter>, Vec<Mark>), StoreError> {
+        let mut all: Vec<Mark> = group.iter().flat_map(|request| request.marks.iter().copied()).collect();
+        let mut writer = None;
+        for blob in group.iter().flat_map(|request| &request.kept) {
+            writer.get_or_insert_with(|| self.store.blobs.writer()).put_small(blob)?;
+        }
+        if let Some(writer) = &mut writer {
+            all.extend(marks(&writer.flush()?));
+        }
+        all.sort_by_key(|mark| (mark.number, std::cmp::Reverse(mark.len)));
+        all.dedup_by_key(|mark| mark.number);
+        Ok((writer, all))
+    }
+
+    /// Completes everybody's changes into entries. Who cannot even be told a conflict fails alone: the
+    /// others are looked at again without.
+    fn fill_group(&mut self, first: u64, group: &[Request]) -> Result<Filled, StoreError> {
+        let mut failed: Vec<Option<StoreError>> = group.iter().map(|_| None).collect();
+        loop {
+            match self.try_fill_group(first, group, &failed)? {
+                Ok(mut filled) => {
+                    for (answer, error) in filled.answers.iter_mut().zip(failed) {
+                        if let Some(error) = error {
+                            *answer = Err(error);
+                        }
+                    }
+                    return Ok(filled);
+                }
+                Err((at, error)) => {
+                    failed[at] = Some(error);
+                    // They hold entries of that request.
+                    self.states = None;
+                    self.states()?;
+                }
+            }
+        }
+    }
+
+    #[allow(clippy::type_complexity)] // The outer error is everybody's, the inner one request's.
+    fn try_fill_group(
+        &mut self,
+        first: u64,
+        group: &[Request],
+        failed: &[Option<StoreError>],
+    ) -> Result<Result<Filled, (usize, StoreError)>, StoreError> {
+        let mut filled = Filled::default();
+        for (at, request) in group.iter().enumerate() {
+            let mut answers = Vec::with_capacity(request.changes.len());
+            let changes = if failed[at].is_some() { &[][..] } else { &request.changes };
+            for (change_at, change) in changes.iter().enumerate() {
+                let index = first + filled.entries.len() as u64;
+                match self.fill(&request.author, change, index) {
+                    Err(error) => return Ok(Err((at, error))),
+                    Ok(Err(conflict)) => answers.push(Err(conflict)),
+                    Ok(Ok((entry, bytes))) => {
+                        filled.of_runs |= entry.run().is_some();
+                        answers.push(Ok(Committed { entry: index, foreign: false }));
+                        filled.entries.push(Entered { request: at, change: change_at, entry, bytes });
+                    }
+                }
+            }
+            filled.answers.push(Ok(answers));
+        }
+        Ok(Ok(filled))
+    }
+
+    /// The batch's entries as they are written, the run map's last where any is of a run.
+    fn with_run_map(
+        &mut self,
+        session: &mut Session<'_>,
+        filled: &Filled,
+        group: &[Request],
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut all: Vec<Vec<u8>> = filled.entries.iter().map(|new| new.bytes.clone()).collect();
+        let Some(last) = filled.entries.iter().rfind(|new| new.entry.run().is_some()) else { return Ok(all) };
+        let new = filled.entries.iter().map(|new| (&new.entry, new.bytes.as_slice()));
+        if let Some(map) = session.map()?.apply(&self.store, new)? {
+            // In the name of one whose actor is durable with this batch.
+            let clock = &*self.store.context.clock;
+            let mut entry = group[last.request].author.entry(EntryKind::RunMap, clock);
+            (entry.reason, entry.map) = (None, Some(map));
+            let bytes = entry.to_bytes().map_err(StoreError::record("a new log entry"))?;
+            session.map()?.apply(&self.store, [(&entry, bytes.as_slice())])?;
+            self.take(session.head.size + all.len() as u64, &entry, &bytes)?;
+            all.push(bytes);
+        }
+        Ok(all)
+    }
+
+    /// Puts the committed changes in their places; gives what was found there instead, by request.
+    fn apply_group(
+        &self,
+        session: &mut Session<'_>,
+        filled: &mut Filled,
+        group: &[Request],
+    ) -> Result<Vec<Vec<Foreign>>, StoreError> {
+        let mut foreign: Vec<Vec<Foreign>> = group.iter().map(|_| Vec::new()).collect();
+        for Entered { request, change, entry, .. } in &filled.entries {
+            let staged = match &group[*request].changes[*change] {
+                Change::Store(_) => continue,
+                Change::Run { what: What::New { staged, .. } | What::Rewrite { staged, .. }, .. } => {
+                    Some(staged.as_str())
+                }
+                Change::Run { what: What::Tell { .. }, .. } => None,
+            };
+            let states = [entry.before, entry.after];
+            let target = Target { entry, states: &states, wanted: 1, staged };
+            if let Some(found) = self.store.apply(&target, &mut session.touched)? {
+                if let Ok(answers) = &mut filled.answers[*request]
+                    && let Ok(done) = &mut answers[*change]
+                {
+                    done.foreign = true;
+                }
+                foreign[*request].push(found);
+            }
+        }
+        Ok(foreign)
+    }
+
+    /// Takes a new entry into what is known of runs, if anything was asked of them.
+    fn take(&mut self, index: u64, entry: &Entry, bytes: &[u8]) -> Result<(), StoreError> {
+        self.states.as_mut().map_or(Ok(()), |states| states.take(index, entry, bytes))
+    }
+
+    /// Completes a change into the log's next entry, or tells what stands against it.
+    fn fill(
+        &mut self,
+        author: &Author,
+        change: &Change,
+        index: u64,
+    ) -> Result<Result<(Entry, Vec<u8>), Conflict>, StoreError> {
+        let entry = match self.complete(author, change)? {
+            Ok(entry) => entry,
+            Err(conflict) => return Ok(Err(conflict)),
+        };
+        let bytes = entry.to_bytes().map_err(StoreError::record("a new log entry"))?;
+        self.take(index, &entry, &bytes)?;
+        Ok(Ok((entry, bytes)))
+    }
+
+    fn complete(&mut self, author: &Author, change: &Change) -> Result<Result<Entry, Conflict>, StoreError> {
         let (key, what) = match change {
             Change::Run { key, what } => (key, what),
             Change::Store(entry) => {
                 let mut entry = entry.clone();
-                entry.batch = self.batch;
+                entry.batch = author.batch;
+                // Like those of runs, it is stamped when it gets its place.
+                entry.time = self.store.context.clock.now();
                 return Ok(Ok(entry));
             }
         };
-        let state = self.states.get(key)?;
+        self.states()?;
+        let (store, states) = (&self.store, self.states.as_mut().expect("they were just opened"));
+        let state = states.get(key)?;
         let kind = match what {
             What::New { kind, .. } | What::Rewrite { kind, .. } | What::Tell { kind, .. } => *kind,
         };
-        let mut entry = self.entry(kind);
+        let mut entry = author.entry(kind, &*store.context.clock);
         entry.job_id = Some(key.job.clone());
         entry.run_id = Some(key.run.clone());
         match (what, state) {
             (What::New { .. }, Some(_)) => return Ok(Err(Conflict::Exists(key.clone()))),
             (What::New { manifest, files, outcome, attempt_of, exceptions, .. }, None) => {
-                if let Some(twin) = self.states.twin(key)? {
+                if let Some(twin) = states.twin(key)? {
                     return Ok(Err(Conflict::Twin { run: key.clone(), twin }));
                 }
                 // Once committed, a run must be put in its place: what stands against that is found
                 // before, or every later command would stop at it.
-                let there = self.store.disk.stat(&paths::job_dir(&key.job))?;
+                let there = store.disk.stat(&paths::job_dir(&key.job))?;
                 if let Some(stat) = there.filter(|stat| stat.kind != Kind::Dir) {
                     return Ok(Err(Conflict::NoFolder { run: key.clone(), found: stat.kind.word() }));
                 }
@@ -309,32 +524,57 @@ impl Operation {
 
     /// Puts what was found in the place of a committed change into the log: the bytes were kept, the
     /// file was left.
-    fn note_foreign(&mut self, session: &mut Session<'_>, found: &[Foreign]) -> Result<(), StoreError> {
+    fn note_foreign(
+        &mut self,
+        session: &mut Session<'_>,
+        author: &Author,
+        found: &[Foreign],
+    ) -> Result<(), StoreError> {
         if found.is_empty() {
             return Ok(());
         }
         let mut blobs = self.store.blobs.writer();
         let detail = blobs.put_small(&Foreign::list(found))?.sha256;
-        blobs.put_small(&self.actor.to_bytes())?;
-        if let Some(reason) = &self.reason {
-            blobs.put_small(&reason.to_bytes())?;
+        for blob in author.blobs() {
+            blobs.put_small(blob)?;
         }
-        let marks = marks(&blobs.flush()?);
-        let mut entry = self.entry(EntryKind::Noted);
+        let marks = marks(&blobs.flush()?).collect();
+        let mut entry = author.entry(EntryKind::Noted, &*self.store.context.clock);
         entry.detail = Some(detail);
         let bytes = entry.to_bytes().map_err(StoreError::record("a new log entry"))?;
         let index = session.head.size;
         let batch = Batch { first: index, segments: marks, entries: vec![bytes.clone()] };
         session.append(&batch)?;
         session.settle(&[batch], false)?;
-        self.states.take(index, &entry, &bytes)
+        self.take(index, &entry, &bytes)
     }
 
     /// Ends the operation: the index is brought up to date. A failure there changes nothing, since
     /// the index is rebuilt whenever it is missing or behind.
+    /// While other threads commit it is left to the last of them, and to readers.
     pub fn end(self) {
-        let _ = self.store.index();
+        if self.store.committer.is_idle() {
+            let _ = self.store.index();
+        }
     }
+}
+
+/// A group's changes as entries.
+#[derive(Default)]
+struct Filled {
+    entries: Vec<Entered>,
+    /// By request.
+    answers: Vec<Result<Vec<Result<Committed, Conflict>>, StoreError>>,
+    /// Whether any entry is of a run.
+    of_runs: bool,
+}
+
+/// One entry and whose change it is.
+struct Entered {
+    request: usize,
+    change: usize,
+    entry: Entry,
+    bytes: Vec<u8>,
 }
 
 impl Store {
@@ -354,9 +594,18 @@ impl Store {
         Ok(!self.open_intents()?.is_empty() && !FileLock::is_held(&self.disk, paths::CARRIERS_LOCK)?)
     }
 
+    /// As [`is_unfinished`](Self::is_unfinished), but for what another thread is just at.
+    fn is_interrupted(&self) -> Result<bool, StoreError> {
+        if !self.is_unfinished()? {
+            return Ok(false);
+        }
+        let _turn = self.committer.turn();
+        self.is_unfinished()
+    }
+
     /// Finishes what an interrupted command left.
     pub(super) fn finish_interrupted(&self) -> Result<(), StoreError> {
-        if self.is_unfinished()? {
+        if self.is_interrupted()? {
             Operation::begin(self)?.end();
         }
         Ok(())
@@ -370,195 +619,6 @@ fn continue_run(entry: &mut Entry, state: &replay::RunState) {
     entry.files = Some(state.files);
 }
 
-fn marks(marks: &[SegmentMark]) -> Vec<crate::format::batch::Mark> {
-    marks.iter().map(|mark| crate::format::batch::Mark { number: mark.number, len: mark.len }).collect()
-}
-
-/// What is done while the store lock is held.
-pub(super) struct Session<'s> {
-    store: &'s Store,
-    // Dropped last, after the journal is closed.
-    wal: Wal,
-    /// The settled log.
-    pub head: Head,
-    /// Folders whose entries changed and are not flushed yet.
-    pub touched: Touched,
-    /// What recovery found in the place of committed changes.
-    pub foreign: Vec<Foreign>,
-    /// The run map, once it was needed.
-    map: Option<RunMap>,
-    _lock: FileLock,
-}
-
-/// Folders to flush before a batch counts as settled.
-#[derive(Default)]
-pub(super) struct Touched(std::collections::BTreeSet<String>);
-
-impl Touched {
-    /// A folder's entries changed.
-    pub fn folder(&mut self, path: impl Into<String>) {
-        self.0.insert(path.into());
-    }
-}
-
-impl<'s> Session<'s> {
-    /// Takes the store lock and finishes what an earlier holder left.
-    pub fn open(store: &'s Store) -> Result<Self, StoreError> {
-        let context = &store.context;
-        let lock = FileLock::acquire(&store.disk, paths::LOCK, &context.holder, context.lock_timeout)?;
-        let head = store.head()?;
-        let (wal, frames) = Wal::open(&store.disk, &lock, store.config.store_id, base_of(&head))?;
-        let mut session = Self {
-            store,
-            wal,
-            head,
-            touched: Touched::default(),
-            foreign: Vec::new(),
-            map: None,
-            _lock: lock,
-        };
-        store.blobs.set_committed(&segment_marks(&session.head));
-        let unfinished = !frames.is_empty();
-        if unfinished {
-            let bodies: Vec<&[u8]> = frames.iter().map(|frame| frame.body.as_slice()).collect();
-            let batches = batches_of(&session.head, &bodies)?;
-            session.redo(&batches)?;
-        }
-        if store.sweep() || unfinished {
-            // Nothing refers to what lies beyond the committed lengths; a segment whose writer is still
-            // at work is left alone. A tail that cannot be cut now is cut another time.
-            let _ = store.blobs.cut_torn_tails();
-        }
-        Ok(session)
-    }
-
-    /// Applies committed batches that an earlier holder did not settle.
-    fn redo(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
-        let mut reach = self.head.clone();
-        for batch in batches {
-            reach.advance_segments(&batch.segments);
-        }
-        // What can be read of a segment need not be durable yet.
-        self.store.blobs.make_durable(&segment_marks(&reach))?;
-        let mut entries = Vec::new();
-        let mut chains: HashMap<RunKey, Vec<Option<Sha256>>> = HashMap::new();
-        for batch in batches {
-            for bytes in &batch.entries {
-                let entry = Entry::parse(bytes).map_err(StoreError::record(paths::WAL))?;
-                let wanted = entry.run().map(|key| {
-                    let chain = chains.entry(key).or_insert_with(|| vec![entry.before]);
-                    chain.push(entry.after);
-                    chain.len() - 1
-                });
-                entries.push((entry, wanted));
-            }
-        }
-        let redo = Redo::begin(self.store)?;
-        for (entry, wanted) in &entries {
-            let (Some(key), Some(wanted)) = (entry.run(), wanted) else { continue };
-            let target = Target { entry, states: &chains[&key], wanted: *wanted, staged: None };
-            if let Some(found) = self.store.apply(&target, &mut self.touched)? {
-                self.foreign.push(found);
-            }
-        }
-        redo.end();
-        self.settle(batches, true)
-    }
-
-    /// The run map as of the settled log and of what was put into it since.
-    fn map(&mut self) -> Result<&mut RunMap, StoreError> {
-        match &mut self.map {
-            Some(map) => Ok(map),
-            none => Ok(none.insert(RunMap::open(self.store, &self.head)?)),
-        }
-    }
-
-    /// Takes committed entries into the run map, unless that was done to make their `run-map` entry;
-    /// makes its nodes durable and gives where they lie. Where no entry is of a run nothing changes.
-    fn settle_map(&mut self, batches: &[Batch], of_runs: bool) -> Result<Option<RunMapRef>, StoreError> {
-        if !of_runs && self.map.is_none() {
-            return Ok(self.head.runs);
-        }
-        let store = self.store;
-        let map = self.map()?;
-        for batch in batches.iter().filter(|batch| batch.end() > batch.first) {
-            if map.size >= batch.end() {
-                continue;
-            }
-            let parsed: Result<Vec<Entry>, _> =
-                batch.entries.iter().map(|bytes| Entry::parse(bytes)).collect();
-            let parsed = parsed.map_err(StoreError::record(paths::WAL))?;
-            map.apply(store, parsed.iter().zip(batch.entries.iter().map(Vec::as_slice)))?;
-        }
-        map.write(store)
-    }
-
-    /// Makes tiles and run map anew from the entries where they are missing or damaged; gives what was
-    /// made.
-    pub fn mend(&mut self) -> Result<Vec<String>, StoreError> {
-        let mut made = self.store.mend_tiles(&self.head)?;
-        let Some(known) = self.head.runs else { return Ok(made) };
-        if self.store.walk_run_map(&known)?.is_some() {
-            let mut map = RunMap::from_log(self.store, &self.head)?;
-            // Another root than the recorded one is for verify to report, and hides nothing this way.
-            let runs = map.write(self.store)?.filter(|runs| runs.root == known.root);
-            let mut head = self.head.clone();
-            head.runs = runs;
-            self.store.disk.replace_durably(paths::HEAD, &head.to_bytes(), 0o644)?;
-            self.head = head;
-            self.store.drop_run_maps(&self.head);
-            made.extend(runs.map(|runs| paths::run_map(runs.file)));
-        }
-        Ok(made)
-    }
-
-    /// The commit point: one frame, one fsync.
-    pub fn append(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        self.wal.append(&batch.to_bytes())?;
-        Ok(())
-    }
-
-    /// Makes the effects of committed batches durable, their entries part of the bundles, and
-    /// retires their frames. `of_runs` says whether any of them may be of a run.
-    pub fn settle(&mut self, batches: &[Batch], of_runs: bool) -> Result<(), StoreError> {
-        let touched = std::mem::take(&mut self.touched.0);
-        if touched.len() > FLUSH_ONE_BY_ONE {
-            self.store.disk.sync_all()?;
-        } else {
-            for folder in touched {
-                self.store.disk.sync_dir(&folder)?;
-            }
-        }
-        let mut head = self.store.settle_entries(&self.head, batches)?;
-        head.runs = self.settle_map(batches, of_runs)?;
-        let last = self.wal.head();
-        head.frame_seq = last.seq;
-        head.frame_hash = Sha256::from_bytes(last.hash);
-        self.store.disk.replace_durably(paths::HEAD, &head.to_bytes(), 0o644)?;
-        self.store.blobs.set_committed(&segment_marks(&head));
-        let old = std::mem::replace(&mut self.head, head);
-        self.wal.retire()?;
-        self.store.drop_partial(old.size, self.head.size);
-        if old.runs.map(|runs| runs.file) != self.head.runs.map(|runs| runs.file) {
-            self.store.drop_run_maps(&self.head);
-        }
-        Ok(())
-    }
-}
-
-impl Store {
-    /// How far each segment is committed, settled or not.
-    pub(super) fn committed_marks(&self) -> Result<Vec<SegmentMark>, StoreError> {
-        let view = self.log()?;
-        let mut head = view.head;
-        for batch in &view.pending {
-            head.advance_segments(&batch.segments);
-        }
-        Ok(segment_marks(&head))
-    }
-}
-
-/// How far each segment is committed, by a head.
-pub(super) fn segment_marks(head: &Head) -> Vec<SegmentMark> {
-    head.segments.iter().map(|mark| SegmentMark { number: mark.number, len: mark.len }).collect()
+fn marks(marks: &[SegmentMark]) -> impl Iterator<Item = Mark> {
+    marks.iter().map(|mark| Mark { number: mark.number, len: mark.len })
 }

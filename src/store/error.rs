@@ -79,6 +79,12 @@ pub enum StoreError {
     /// The journal cannot be read or written.
     #[error(transparent)]
     Wal(#[from] WalError),
+    /// Threads committed together, and this is what became of all of them.
+    #[error(transparent)]
+    Shared(std::sync::Arc<StoreError>),
+    /// The thread that committed for several ended half-way.
+    #[error("whether the batch is committed is not known: the thread that wrote it ended half-way")]
+    Unanswered,
     /// A lock could not be had.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -410,6 +416,7 @@ impl StoreError {
     /// Of which kind the failure is.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Shared(error) => error.kind(),
             Self::NoStore { .. } => ErrorKind::NoStore,
             Self::Config(ConfigError::Newer { .. } | ConfigError::NewerToWrite { .. }) => ErrorKind::Newer,
             Self::Lock(LockError::Held { .. }) => ErrorKind::Locked,
@@ -441,7 +448,8 @@ impl StoreError {
             Self::NotUndoable { .. } | Self::Index(IndexError::Query(_)) => ErrorKind::Usage,
             Self::Key { .. } => ErrorKind::Key,
             Self::Interrupted { .. } => ErrorKind::Interrupted,
-            Self::Disk(_)
+            Self::Unanswered
+            | Self::Disk(_)
             | Self::Blob(_)
             | Self::Wal(_)
             | Self::Lock(_)

@@ -18,7 +18,7 @@ use crate::base::id::RunKey;
 use crate::format::actor::{Actor, Reason};
 use crate::format::bundle::dsse::{self, Envelope};
 use crate::format::bundle::statement::{Claims, LogHead, RunClaim, Statement};
-use crate::format::bundle::{self, Contents, RunContents, Told, bag, guide, metadata, report};
+use crate::format::bundle::{self, Contents, RunContents, Told, bag, guide, metadata, more, report};
 use crate::format::entry::Entry;
 use crate::format::file_list::ListBlob;
 use crate::format::finding::Finding;
@@ -165,6 +165,9 @@ impl Making<'_> {
             lists.extend(entry.files);
             entries.push(self.told(index, entry, target)?);
         }
+        let whole = self.store.prove_run_in(&self.checkpoint, &self.view, key)?;
+        target.put(&bundle::whole(key), whole.to_string().as_bytes())?;
+        let covers = whole.map.index + 1;
         let mut files = Vec::new();
         for list in lists {
             self.list(key, &list, target)?;
@@ -176,7 +179,8 @@ impl Making<'_> {
             }
         }
         let findings = self.findings.iter().filter(|finding| finding.run.as_ref() == Some(key)).cloned();
-        let run = RunContents { key: key.clone(), entries, revisions, files, findings: findings.collect() };
+        let (key_of, findings) = (key.clone(), findings.collect());
+        let run = RunContents { key: key_of, entries, revisions, covers, files, findings };
         let manifest = run.manifest().expect("the newest entry's revision was read above");
         target.put(&bundle::run_file(key, paths::MANIFEST), manifest)?;
         Ok(run)
@@ -205,7 +209,8 @@ impl Making<'_> {
                 Some(Reason::parse(&read[digest]).map_err(record)?.text)
             }
         };
-        Ok(Told { index, entry, actor, reason })
+        let more = more::lines(&entry, &read);
+        Ok(Told { index, entry, actor, reason, more })
     }
 
     /// A file list and its parts, as they are kept.

@@ -1,8 +1,10 @@
 //! Judgements that go into the log: what a verification found, and what a person said of a run.
 
-use super::commit::{Change, Operation, What};
-use super::{Store, StoreError, VerifyReport};
+use super::commit::{Change, Committed, Operation, What};
+use super::{Conflict, Store, StoreError, VerifyReport};
+use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
+use crate::base::limits;
 use crate::format::entry::EntryKind;
 use crate::format::verification::{Stretch, Verification};
 
@@ -49,32 +51,46 @@ impl Store {
     /// Puts what a verification of the whole store found into the log; gives the entry's index.
     pub fn record_verification(&self, report: &VerifyReport) -> Result<u64, StoreError> {
         let record = report.record();
-        let mut operation = Operation::begin(self)?;
-        let mut stage = operation.stage()?;
+        let bytes = record.to_bytes();
+        let mut operation = Operation::tell_only(self)?;
         let mut entry = operation.entry(EntryKind::Verified);
-        entry.detail = Some(stage.keep(&record.to_bytes())?.sha256);
+        entry.detail = Some(Sha256::of(&bytes));
         entry.outcome = Some(record.verdict().as_str().to_owned());
-        self.told(operation, stage, vec![Change::Store(entry)]).map(|entries| entries[0])
+        told(operation.tell(vec![bytes], vec![Change::Store(entry)])?, operation).map(|entries| entries[0])
     }
 
     /// Puts what a person said of runs into the log; gives each entry's index.
     pub fn review(&self, runs: &[RunKey], review: Review) -> Result<Vec<u64>, StoreError> {
-        let mut operation = Operation::begin(self)?;
-        let stage = operation.stage()?;
+        let mut operation = Operation::tell_only(self)?;
         let outcome = Some(review.as_str().to_owned());
         let what = || What::Tell { kind: EntryKind::Reviewed, detail: None, outcome: outcome.clone() };
         let changes = runs.iter().map(|key| Change::run(key.clone(), what())).collect();
-        self.told(operation, stage, changes)
+        told(operation.tell(Vec::new(), changes)?, operation)
     }
 
-    fn told(
-        &self,
-        mut operation: Operation,
-        stage: super::stage::Stage,
-        changes: Vec<Change>,
-    ) -> Result<Vec<u64>, StoreError> {
-        let answers = operation.commit(stage, changes)?;
+    /// Puts notes into the log, each an entry that names the note's bytes, which are kept among the
+    /// objects; gives each entry's index. They belong to no run. Threads that share a store and do this
+    /// at the same time share what it costs to make the entries durable.
+    pub fn note(&self, notes: &[Vec<u8>]) -> Result<Vec<u64>, StoreError> {
+        let mut operation = Operation::tell_only(self)?;
+        let mut entries = Vec::with_capacity(notes.len());
+        for batch in notes.chunks(limits::BATCH_CHANGES) {
+            let entry = |note: &Vec<u8>| {
+                let mut entry = operation.entry(EntryKind::Noted);
+                entry.detail = Some(Sha256::of(note));
+                Change::Store(entry)
+            };
+            let changes = batch.iter().map(entry).collect();
+            for answer in operation.tell(batch.to_vec(), changes)? {
+                entries.push(answer.map_err(StoreError::Conflict)?.entry);
+            }
+        }
         operation.end();
-        answers.into_iter().map(|answer| Ok(answer.map_err(StoreError::Conflict)?.entry)).collect()
+        Ok(entries)
     }
+}
+
+fn told(answers: Vec<Result<Committed, Conflict>>, operation: Operation) -> Result<Vec<u64>, StoreError> {
+    operation.end();
+    answers.into_iter().map(|answer| Ok(answer.map_err(StoreError::Conflict)?.entry)).collect()
 }

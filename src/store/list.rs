@@ -1,6 +1,6 @@
 //! Questions to the index, and building it anew.
 
-use super::commit::Session;
+use super::session::Session;
 use super::{Store, StoreError};
 use crate::base::id::{JobId, RunKey};
 use crate::index::{ListFilter, Listed, Problem, QueryResult};

@@ -3,7 +3,7 @@
 //! The entries themselves are read, one bundle at a time; the index has no part in it. So what is
 //! listed is what was written, and a log of any length takes the same memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{LogView, Store, StoreError};
 use crate::backend::FileLock;
@@ -225,11 +225,15 @@ impl Store {
     /// Batches committed and not settled, and batches that were being staged when their command
     /// ended. A batch whose command still runs is neither.
     fn unfinished(&self, view: &LogView) -> Result<Vec<Unfinished>, StoreError> {
-        let mut found = Vec::new();
-        for batch in &view.pending {
-            if let Some(entry) = batch.entries.first().and_then(|bytes| Entry::parse(bytes).ok()) {
-                let name = format!("{}-{}", entry.operation, entry.batch);
-                found.push(Unfinished { batch: name, committed: true });
+        let mut found: Vec<Unfinished> = Vec::new();
+        let mut known = HashSet::new();
+        for bytes in view.pending.iter().flat_map(|batch| &batch.entries) {
+            // A frame holds what threads of one process committed together.
+            if let Ok(entry) = Entry::parse(bytes)
+                && known.insert((entry.operation, entry.batch))
+            {
+                let batch = format!("{}-{}", entry.operation, entry.batch);
+                found.push(Unfinished { batch, committed: true });
             }
         }
         for name in self.staging_folders() {

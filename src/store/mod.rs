@@ -17,6 +17,7 @@ mod commit;
 mod error;
 mod evidence;
 mod facts;
+mod group;
 mod history;
 mod init;
 mod judge;
@@ -27,6 +28,7 @@ mod listing;
 mod log;
 mod migrate;
 mod packs;
+mod policy;
 mod prove;
 mod publish;
 mod record;
@@ -34,6 +36,7 @@ mod restore;
 mod rollback;
 mod run_map;
 mod scan;
+mod session;
 mod show;
 mod source;
 mod stage;
@@ -121,6 +124,8 @@ pub struct Store {
     config: StoreConfig,
     blobs: LocalBlobs,
     context: Context,
+    /// Where the threads that share this store meet to commit.
+    committer: Arc<group::Committer>,
 }
 
 impl Store {
@@ -148,7 +153,7 @@ impl Store {
             store_id: config.store_id,
         };
         let blobs = LocalBlobs::open(disk.clone(), options);
-        Ok(Self { disk, config, blobs, context })
+        Ok(Self { disk, config, blobs, context, committer: Arc::default() })
     }
 
     /// The nearest folder upwards from here that is a store, as git finds its repository.

@@ -46,21 +46,30 @@ impl Store {
     }
 
     fn prove_run_once(&self, run: &RunKey) -> Result<RunProof, StoreError> {
-        let checkpoint = self.checkpoint()?;
-        let view = self.log()?;
-        let size = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.body.size);
+        let checkpoint = self.checkpoint()?.ok_or(StoreError::NoRunMap { size: 0 })?;
+        self.prove_run_in(&checkpoint, &self.log()?, run)
+    }
+
+    /// The proof of everything that the log of this checkpoint has of a run.
+    pub(super) fn prove_run_in(
+        &self,
+        checkpoint: &Checkpoint,
+        view: &LogView,
+        run: &RunKey,
+    ) -> Result<RunProof, StoreError> {
+        let size = checkpoint.body.size;
         let newest = match view.head.runs.filter(|known| known.entry < size) {
             Some(known) => Some(known.entry),
-            None => self.newest_run_map(&view, size)?,
+            None => self.newest_run_map(view, size)?,
         };
         let Some(index) = newest else { return Err(StoreError::NoRunMap { size }) };
-        let map = self.prove_once(index)?;
+        let map = self.prove_in(checkpoint, view, index)?;
         let path = match view.head.runs.filter(|known| known.entry == index) {
             Some(_) => RunMap::open(self, &view.head)?.lookup(run)?,
-            None => self.run_path_at(&view, index, run)?,
+            None => self.run_path_at(view, index, run)?,
         };
         let count = path.leaf.filter(|leaf| leaf.key == map_key(run)).map_or(0, |leaf| leaf.count);
-        let entries = if count == 0 { Vec::new() } else { self.entries_of_run(&view, index, run)? };
+        let entries = if count == 0 { Vec::new() } else { self.entries_of_run(view, index, run)? };
         let proof = RunProof { run: run.clone(), entries, path, map };
         proof.check_content().map_err(|error| StoreError::LogDamaged {
             place: format!("log entry {index}"),

@@ -5,7 +5,6 @@
 
 use super::keys::{Signed, Signer};
 use super::{LogView, Store, StoreError};
-use crate::backend::FileLock;
 use crate::format::paths;
 use crate::merkle::{self, EMPTY_ROOT, Hash};
 use crate::note::{CheckpointBody, MAX_NOTE_BYTES, SignedNote, SigningKey, VerifyingKey};
@@ -82,7 +81,7 @@ impl Store {
     /// it to `audit/checkpoint`, unless it is there already.
     pub fn publish(&self, signers: &[Signer]) -> Result<Checkpoint, StoreError> {
         let context = &self.context;
-        let _lock = FileLock::acquire(&self.disk, paths::LOCK, &context.holder, context.lock_timeout)?;
+        let _lock = self.lock()?;
         let view = self.log()?;
         let ring = self.keyring()?;
         // Everyone takes the memories in one order, so that nobody waits for another in a circle.

@@ -54,7 +54,7 @@ impl Store {
     pub fn restore(&self, key: &RunKey, path: Option<&str>) -> Result<RestoreReport, StoreError> {
         let mut operation = Operation::begin(self)?;
         let state =
-            operation.states().get(key)?.ok_or_else(|| StoreError::NoRun { name: key.to_string() })?;
+            operation.states()?.get(key)?.ok_or_else(|| StoreError::NoRun { name: key.to_string() })?;
         let files = self.file_list(&state.files)?;
         let known =
             |wanted: &str| wanted == paths::MANIFEST || files.iter().any(|f| f.path.as_str() == wanted);

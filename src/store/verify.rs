@@ -16,6 +16,7 @@ use super::run_map::MapCheck;
 use super::tiles::TileCheck;
 use super::{LogView, Store, StoreError};
 use crate::backend::{BlobFinding, Kind as FileKind};
+use crate::base::clock::Moment;
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
 use crate::base::json::Kind;
@@ -23,10 +24,12 @@ use crate::format::batch::Batch;
 use crate::format::entry::{Entry, EntryKind};
 use crate::format::finding::{Code, Exceptions, Finding};
 use crate::format::paths;
+use crate::format::policy::Policy;
 use crate::merkle;
 use crate::note::VerifyingKey;
 use crate::plan::keys::{KeyEvent, Keyring};
 use crate::plan::replay::{Replay, RunState};
+use crate::plan::times::Bounds;
 use crate::schema::history::{self, HistoryState};
 use crate::schema::{Detection, Pack};
 
@@ -39,8 +42,20 @@ pub struct VerifyOptions {
     pub keys: Vec<VerifyingKey>,
     /// A checkpoint kept elsewhere.
     pub since: Option<Checkpoint>,
+    /// Whose word counts, and who must have cosigned.
+    pub policy: Option<Policy>,
+    /// How old the cosignatures that the policy asks for may be, in milliseconds.
+    pub fresh: Option<i64>,
     /// Whether a part of the log that nothing vouches for is a finding.
     pub strict: bool,
+}
+
+impl VerifyOptions {
+    /// The keys given and the policy's.
+    pub(super) fn pinned(&self) -> Vec<VerifyingKey> {
+        let logs = self.policy.iter().flat_map(|policy| &policy.logs);
+        self.keys.iter().chain(logs).cloned().collect()
+    }
 }
 
 /// What a check found.
@@ -64,8 +79,14 @@ pub struct VerifyReport {
     pub signed: bool,
     /// Whether the checkpoint kept elsewhere holds, when one was given.
     pub since_holds: Option<bool>,
+    /// Whether a checkpoint meets the policy, when one was given.
+    pub policy_holds: Option<bool>,
+    /// Whether it does by the word of witnesses.
+    pub cosigned: bool,
     /// What vouches for which part of the log.
     pub intervals: Vec<Interval>,
+    /// What anchors say of when entries were written.
+    pub(super) bounds: Bounds,
 }
 
 impl VerifyReport {
@@ -93,6 +114,10 @@ struct LogFacts {
     root: Option<Sha256>,
     /// The root at each size asked for that the log reaches.
     roots: Roots,
+    /// The entries' times; `None` for what is no entry.
+    times: Vec<Option<Moment>>,
+    /// The entries that note something, with the blob that says what.
+    noted: Vec<(u64, Sha256)>,
 }
 
 /// Looks taken at a run that does not fit before it is reported.
@@ -144,7 +169,8 @@ impl Store {
             let ring = Keyring::replay(&self.config.origin, &log.keys);
             check_keys(&ring, &key_files, &log.findings, &mut report);
             self.check_kept(&kept, &log.roots, &mut report);
-            self.check_anchors(options, checkpoint.as_ref(), &log.roots, &ring, &mut report)?;
+            self.check_anchors(options, checkpoint.as_ref(), &kept, &log.roots, &ring, &mut report)?;
+            self.check_times(options, &log.times, &log.noted, &mut report)?;
             report.findings.append(&mut log.findings);
             self.check_strangers(&mut report)?;
             self.check_packs(&mut report.findings)?;
@@ -169,6 +195,8 @@ impl Store {
             carried: Carried::default(),
             root: None,
             roots: wanted.clone(),
+            times: Vec::new(),
+            noted: Vec::new(),
             view,
         };
         let mut replay = Replay::default();
@@ -189,8 +217,14 @@ impl Store {
                 settled_root = Some(tiles.root());
                 facts.findings.append(&mut tiles.finish(self, &head)?);
             }
+            facts.times.push(None);
             match replay.take(at, bytes) {
                 Ok(entry) => {
+                    facts.times.pop();
+                    facts.times.push(Some(entry.time));
+                    if let (EntryKind::Noted, Some(detail)) = (entry.kind, entry.detail) {
+                        facts.noted.push((at, detail));
+                    }
                     if let Some(map) = &mut map {
                         map.take(at, &entry, &Sha256::from_bytes(*leaf.as_bytes()));
                     }
@@ -406,7 +440,7 @@ impl Store {
             }
         }
         // Bad bytes below a committed length are damage; only beyond it a write was never finished.
-        self.blobs.set_committed(&super::commit::segment_marks(&log.view.head));
+        self.blobs.set_committed(&super::session::segment_marks(&log.view.head));
         let mut findings = Vec::new();
         let checked = self.blobs.check_all(&mut |found| findings.push(object_finding(found)))?;
         report.blobs = checked.records + checked.large;

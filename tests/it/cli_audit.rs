@@ -44,7 +44,7 @@ fn cli_checkpoint_is_published_after_every_change_and_verified_with_a_pinned_key
 
     let found = bench.json(&["verify", "--key", &key, "--strict"], 0);
     assert_eq!((&found["signed"], &found["ok"]), (&Value::Bool(true), &Value::Bool(true)));
-    bench.run(&["verify", "--key", &key]).exits(0).says("log entries [0, 5): signed by ");
+    bench.run(&["verify", "--key", &key]).exits(0).says("log entries [0, 5) signed by ");
     let own = bench.run(&["verify"]).exits(0).says("signature consistent, signer not established");
     own.says("not signed by a key pinned here");
     let found = bench.json(&["verify", "--strict"], 3);
@@ -54,7 +54,7 @@ fn cli_checkpoint_is_published_after_every_change_and_verified_with_a_pinned_key
     bench.run(&["migrate"]).exits(0);
     assert!(bench.read("audit/checkpoint").starts_with(&format!("{origin}\n9\n")));
     let ran = bench.run(&["verify", "--key", &key, "--since", "../kept"]).exits(0);
-    ran.says("log entries [0, 5): anchored by the checkpoint given").says("log entries [5, 9): signed by ");
+    ran.says("log entries [0, 5) anchored by the checkpoint given").says("log entries [5, 9) signed by ");
     let state = tree(&bench.top().join(".local/state/strongroom/signed"));
     assert!(state.values().any(|bytes| bytes.starts_with(b"9\n")));
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use strongroom::base::digest::{BlobId, Sha256};
 use strongroom::format::bundle::bag::{self, Manifest};
 use strongroom::format::bundle::dsse::{Envelope, IN_TOTO};
+use strongroom::format::bundle::statement::Statement;
 use strongroom::note::{SignedNote, SigningKey, VerifyingKey};
 use strongroom::plan::bundle::{self, Facts};
 
@@ -101,6 +102,7 @@ fn cli_evidence_is_checked_without_the_store_and_the_same_store_gives_the_same_b
         assert_eq!((codes(&report).len(), &report["established"]), (0, &Value::Bool(true)));
         assert_eq!(report["runs"][0]["entries"], 3);
         assert_eq!(report["runs"][0]["revisions"], 2);
+        assert_eq!(report["runs"][0]["covers"], report["log"]["size"]);
         let name: Vec<&str> = key.splitn(3, '+').take(2).collect();
         assert_eq!(report["stated_by"][0], name.join("+"));
         let open = away.json(&["check-evidence", place], 0);
@@ -122,6 +124,8 @@ fn cli_evidence_report_tells_people_what_happened_and_runs_nothing() {
         "A person reviewed the run: accepted.",
         "The form of its record was changed from version 1.0.0 to 1.2.0.",
         "outputs/result.md",
+        "<h2>In short</h2>",
+        "Anything after place 8 of the log",
         "<span class=\"del\">-",
         "<span class=\"add\">+",
         "nothing wrong was found",
@@ -137,6 +141,12 @@ fn cli_evidence_report_tells_people_what_happened_and_runs_nothing() {
     bench.run(&["evidence", RUN, "-o", "../found"]).exits(3).says("the bundle has the recorded bytes");
     let page = std::fs::read_to_string(bench.top().join("found/report.html")).unwrap();
     assert!(page.contains("differed from what was recorded") && page.contains("E105"));
+    // What was put back is told by name once it is restored.
+    bench.run(&["restore", RUN]).exits(0);
+    bench.run(&["evidence", RUN, "-o", "../mended"]).exits(0);
+    let page = std::fs::read_to_string(bench.top().join("mended/report.html")).unwrap();
+    assert!(page.contains("<li>outputs/result.md: what lay there had the fingerprint sha256:"), "{page}");
+    assert!(page.contains("nothing wrong found"));
     let same =
         |dir: &str| std::fs::read(run_path(&bench.top().join(dir), "files/outputs/result.md")).unwrap();
     assert_eq!(same("found"), same("ev"));
@@ -251,6 +261,56 @@ fn cli_evidence_attacks_are_found_by_their_codes() {
     check(&bench, &changed(&bench, rebag), &key, 0);
 }
 
+#[test]
+fn cli_evidence_without_a_run_s_newest_entry_is_found_even_if_the_key_s_holder_signed_it() {
+    let (bench, key) = bench();
+    let keys = bench.top().join(".config/strongroom/keys");
+    let path = std::fs::read_dir(keys).unwrap().next().unwrap().unwrap().path();
+    let secret: SigningKey = std::fs::read_to_string(path).unwrap().trim_end().parse().unwrap();
+    let restate = |dir: &Path, entries: u64| {
+        let old = Envelope::parse(&std::fs::read(dir.join("statement.dsse.json")).unwrap()).unwrap();
+        let mut claims = Statement::parse(&old.payload).unwrap().predicate;
+        let last =
+            std::fs::read_to_string(run_path(dir, &format!("entries/{entries:06}.tlog-proof"))).unwrap();
+        let index = last.lines().find_map(|line| line.strip_prefix("index ")).unwrap();
+        (claims.runs[0].entries, claims.runs[0].last) = (entries, index.parse().unwrap());
+        rebag(dir);
+        let left_out = ["statement.dsse.json", "tagmanifest-sha256.txt"];
+        let files = tree(dir).into_iter().filter(|(path, _)| !path.ends_with('/'));
+        let digests: Manifest = files
+            .filter(|(path, _)| !left_out.contains(&path.as_str()))
+            .map(|(path, bytes)| (path, Sha256::of(&bytes)))
+            .collect();
+        let statement = Statement::new(digests.iter().map(|(path, digest)| (path, *digest)), claims);
+        let envelope = Envelope::sign(IN_TOTO, statement.to_bytes(), &[&secret]);
+        overwrite(&dir.join("statement.dsse.json"), envelope.to_bytes());
+        rebag(dir);
+    };
+    let shortened = |dir: &Path| {
+        let records = |dir: &Path, seq: u64| -> BTreeSet<String> {
+            let text = std::fs::read_to_string(run_path(dir, &format!("entries/{seq:06}.json"))).unwrap();
+            let entry: Value = serde_json::from_str(&text).unwrap();
+            let digest = |member: &str| entry[member].as_str().map(|digest| digest[7..].to_owned());
+            ["actor", "reason"].into_iter().filter_map(digest).collect()
+        };
+        for name in records(dir, 3).difference(&records(dir, 2)) {
+            std::fs::remove_file(dir.join(format!("data/records/{name}.json"))).unwrap();
+        }
+        for end in ["json", "tlog-proof"] {
+            std::fs::remove_file(run_path(dir, &format!("entries/000003.{end}"))).unwrap();
+        }
+        restate(dir, 2);
+    };
+    check(&bench, &changed(&bench, |dir| restate(dir, 3)), &key, 0);
+    assert_eq!(codes(&check(&bench, &changed(&bench, shortened), &key, 3)), ["E195"].into());
+    let without_proof = |dir: &Path| {
+        shortened(dir);
+        std::fs::remove_file(run_path(dir, "whole.run-proof")).unwrap();
+        restate(dir, 2);
+    };
+    assert_eq!(codes(&check(&bench, &changed(&bench, without_proof), &key, 3)), ["E195"].into());
+}
+
 /// Reads a bundle's files as the rules want them.
 fn facts(dir: &Path) -> Facts {
     let mut facts = Facts::default();
@@ -320,7 +380,7 @@ fn cli_evidence_guide_runs_as_it_stands_and_its_commands_reject_a_changed_bundle
     assert!(said.contains("3 entries proved in") && said.contains("{\"reason\":\"the new form\"}"), "{said}");
     assert!(!bad.iter().any(|word| said.contains(word)), "{said}");
     type Change = fn(&Path);
-    let changes: [(&str, Change); 4] = [
+    let changes: [(&str, Change); 5] = [
         ("FAILED", |dir| overwrite(&run_path(dir, "files/outputs/result.md"), "other\n")),
         ("NOT PROVED", |dir| {
             for end in ["json", "tlog-proof"] {
@@ -330,7 +390,12 @@ fn cli_evidence_guide_runs_as_it_stands_and_its_commands_reject_a_changed_bundle
         ("Failure", |dir| {
             let path = dir.join("data/log/checkpoint");
             let text = std::fs::read_to_string(&path).unwrap();
-            overwrite(&path, text.replacen("\n6\n", "\n7\n", 1));
+            overwrite(&path, text.replacen("\n9\n", "\n8\n", 1));
+        }),
+        ("is not whole", |dir| {
+            for end in ["json", "tlog-proof"] {
+                std::fs::remove_file(run_path(dir, &format!("entries/000003.{end}"))).unwrap();
+            }
         }),
         ("data/more", |dir| std::fs::write(dir.join("data/more"), "x").unwrap()),
     ];

@@ -4,22 +4,22 @@ use crate::cli_keys::{found, signed};
 use crate::common::{Bench, copy_tree, old_run, overwrite};
 
 /// A witness that follows the store's log; gives its public key.
-fn witness(bench: &Bench, dir: &str, log: &str) -> String {
+pub fn witness(bench: &Bench, dir: &str, log: &str) -> String {
     let made = bench.json(&["audit", "witness", "init", dir, "--name", "witness.example/w1"], 0);
     bench.run(&["audit", "witness", "add-log", dir, log]).exits(0);
     made["key"].as_str().unwrap().to_owned()
 }
 
-fn request(bench: &Bench, extra: &[&str]) {
+pub fn request(bench: &Bench, extra: &[&str]) {
     let all = [&["audit", "anchor", "request", "-o", "../request"], extra].concat();
     bench.run(&all).exits(0);
 }
 
-fn sign(bench: &Bench, dir: &str) -> crate::common::Ran {
+pub fn sign(bench: &Bench, dir: &str) -> crate::common::Ran {
     bench.run(&["audit", "witness", "sign", dir, "../request", "-o", "../cosignature"])
 }
 
-fn more(bench: &Bench, number: usize) {
+pub fn more(bench: &Bench, number: usize) {
     let dir = bench.top().join(format!("more-{number}/artifacts"));
     old_run(&dir, "label-007", number);
     bench.run(&["adopt", dir.to_str().unwrap()]).exits(0);

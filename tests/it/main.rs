@@ -27,6 +27,7 @@ mod cli_log;
 #[cfg(feature = "cli")]
 mod cli_pack;
 #[cfg(feature = "cli")]
+mod cli_policy;
 mod cli_process;
 #[cfg(feature = "cli")]
 mod cli_witness;
@@ -36,6 +37,7 @@ mod corpus;
 mod crash;
 mod docs;
 mod fixture;
+mod group;
 mod layers;
 mod layouts;
 mod many;

@@ -1,17 +1,18 @@
 //! `strongroom audit`
 
 mod anchor;
+mod check;
 mod witness;
 
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::policy::PolicyArgs;
 use crate::base::id::RunKey;
 use crate::cli::error::{CliError, exit};
 use crate::cli::output::{safe, table};
 use crate::cli::session::Session;
-use crate::format::run_proof::RunProof;
 use crate::note::{KeyId, VerifyingKey};
 use crate::store::StoreError;
 
@@ -73,6 +74,8 @@ enum Action {
         /// The log's public key, from where it was pinned
         #[arg(long, value_name = "VKEY")]
         key: Vec<String>,
+        #[command(flatten)]
+        policy: PolicyArgs,
     },
 }
 
@@ -130,7 +133,7 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
         Action::Checkpoint { out } => checkpoint(out.as_deref(), session),
         Action::Prove { entry, complete: true, out } => prove_run(&entry, out.as_deref(), session),
         Action::Prove { entry, complete: false, out } => prove(&entry, out.as_deref(), session),
-        Action::Check { file, key } => check(&file, &key, session),
+        Action::Check { file, key, policy } => check::run(&file, &key, &policy, session),
     }
 }
 
@@ -304,78 +307,4 @@ fn prove_run(name: &str, out: Option<&Path>, session: &Session) -> Result<u8, Cl
         }));
     }
     Ok(exit::OK)
-}
-
-/// Says what a run proof shows.
-fn check_run(bytes: &[u8], keys: &[VerifyingKey], session: &Session) -> Result<u8, CliError> {
-    let refused = |error: crate::format::RecordError| CliError::refused(error.to_string(), None);
-    let proof = RunProof::parse(bytes).map_err(refused)?;
-    let checked = proof.check(keys);
-    let answer = checked.as_ref().ok();
-    if session.out.json {
-        let entries = proof.entries.iter().map(|entry| String::from_utf8_lossy(entry).into_owned());
-        session.out.json(&json!({
-            "ok": checked.is_ok(), "run": proof.run.to_string(), "entries": entries.collect::<Vec<_>>(),
-            "why": checked.as_ref().err().map(ToString::to_string),
-            "covers": answer.map(|answer| answer.covers), "size": answer.map(|answer| answer.body.size),
-            "origin": answer.map(|answer| answer.body.origin.clone()),
-        }));
-        return Ok(if checked.is_ok() { exit::OK } else { exit::FOUND });
-    }
-    match &checked {
-        Ok(answer) => {
-            let (run, origin) = (proof.run.to_string(), safe(&answer.body.origin));
-            let reach = format!("the first {} of {} entries of {origin}", answer.covers, answer.body.size);
-            session.out.line(match answer.entries {
-                0 => format!("there is no run {run} in {reach}"),
-                1 => format!("{run} has 1 entry, and no other, in {reach}"),
-                n => format!("{run} has {n} entries, and no other, in {reach}"),
-            });
-            for entry in &proof.entries {
-                session.out.note(safe(String::from_utf8_lossy(entry)));
-            }
-        }
-        Err(why) => session.out.line(format!("not proved: {}", safe(why.to_string()))),
-    }
-    Ok(if checked.is_ok() { exit::OK } else { exit::FOUND })
-}
-
-/// The largest proof that is read: a run of thousands of entries brings all of them.
-const PROOF_BYTES: u64 = 64 << 20;
-
-fn check(file: &Path, keys: &[String], session: &Session) -> Result<u8, CliError> {
-    let keys = super::verify::pinned(keys)?;
-    if keys.is_empty() {
-        return Err(CliError::usage("--key names the log's public key", None));
-    }
-    let bytes = super::verify::read_up_to(file, PROOF_BYTES)?;
-    if RunProof::is_one(&bytes) {
-        return check_run(&bytes, &keys, session);
-    }
-    let refused = |error: crate::format::RecordError| CliError::refused(error.to_string(), None);
-    let proof = crate::format::proof::LogProof::parse(&bytes).map_err(refused)?;
-    let checked = proof.check(&keys);
-    let entry = proof.entry.as_deref().map(|entry| String::from_utf8_lossy(entry).into_owned());
-    let why = checked.as_ref().err().map(ToString::to_string);
-    if session.out.json {
-        session.out.json(&json!({
-            "ok": checked.is_ok(), "index": proof.index, "entry": entry, "why": why,
-            "origin": checked.as_ref().ok().map(|body| body.origin.clone()),
-            "size": checked.as_ref().ok().map(|body| body.size),
-        }));
-    } else {
-        match &checked {
-            Ok(body) => {
-                session.out.line(format!(
-                    "entry {} is in {} at {} entries",
-                    proof.index,
-                    safe(&body.origin),
-                    body.size
-                ));
-                session.out.note(safe(entry.unwrap_or_default()));
-            }
-            Err(why) => session.out.line(format!("not proved: {}", safe(why.to_string()))),
-        }
-    }
-    Ok(if checked.is_ok() { exit::OK } else { exit::FOUND })
 }

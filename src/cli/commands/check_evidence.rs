@@ -70,6 +70,7 @@ fn tell_json(check: &EvidenceCheck, session: &Session) {
             json!({
                 "job_id": run.key.job, "run_id": run.key.run, "entries": run.entries,
                 "revisions": run.revisions, "files": run.files, "first": run.first, "last": run.last,
+                "covers": run.covers,
             })
         })
         .collect();
@@ -101,11 +102,12 @@ fn tell(check: &EvidenceCheck, session: &Session) {
     }
     for run in &checked.runs {
         out.note(format!(
-            "{}: {} from {} to {}, {}, {}",
+            "{}: {} from {} to {}, all that the log's first {} entries have of it; {}, {}",
             run.key,
             count(run.entries, "log entry", "log entries"),
             run.first,
             run.last,
+            run.covers,
             count(run.revisions, "revision of the manifest", "revisions of the manifest"),
             count(run.files, "file", "files"),
         ));

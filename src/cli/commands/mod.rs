@@ -15,6 +15,7 @@ pub(super) mod log;
 pub(super) mod man;
 pub(super) mod migrate;
 pub(super) mod pack;
+mod policy;
 pub(super) mod query;
 pub(super) mod record;
 pub(super) mod reindex;

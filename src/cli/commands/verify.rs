@@ -1,15 +1,15 @@
 //! `strongroom verify`
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::policy::{PolicyArgs, read_small};
 use crate::cli::error::{CliError, exit};
 use crate::cli::output::{count, safe};
 use crate::cli::session::Session;
 use crate::format::finding::Finding;
-use crate::note::{MAX_NOTE_BYTES, VerifyingKey};
+use crate::note::VerifyingKey;
 use crate::store::{Checkpoint, StoreError, VerifyOptions, VerifyReport};
 
 /// Check everything: re-hash every file and revision, replay the log, recompute ids and checksums
@@ -19,11 +19,14 @@ use crate::store::{Checkpoint, StoreError, VerifyOptions, VerifyReport};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only these runs, and neither the objects nor the rest of the log
+    #[arg(conflicts_with_all = ["policy", "fresh"])]
     runs: Vec<String>,
     /// Trust the signature of this public key; repeat it for more [default: none: keys that lie in the
     /// store establish nothing]
     #[arg(long, value_name = "VKEY", conflicts_with = "runs")]
     key: Vec<String>,
+    #[command(flatten)]
+    policy: PolicyArgs,
     /// A checkpoint kept elsewhere, that the log must begin with
     #[arg(long, value_name = "FILE", conflicts_with = "runs")]
     since: Option<PathBuf>,
@@ -49,29 +52,14 @@ pub(super) fn pinned(keys: &[String]) -> Result<Vec<VerifyingKey>, CliError> {
     keys.iter().map(parse).collect()
 }
 
-/// Reads a note or proof that was kept somewhere.
-pub(super) fn read_small(path: &Path) -> Result<Vec<u8>, CliError> {
-    read_up_to(path, MAX_NOTE_BYTES as u64)
-}
-
-/// Reads a file of at most so many bytes.
-pub(super) fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, CliError> {
-    let refused = |why: String| CliError::refused(format!("{}: {why}", path.display()), None);
-    let file = std::fs::File::open(path).map_err(|error| refused(error.to_string()))?;
-    let mut bytes = Vec::new();
-    let limit = most + 1;
-    file.take(limit).read_to_end(&mut bytes).map_err(|error| refused(error.to_string()))?;
-    if bytes.len() as u64 == limit { Err(refused("it is too large".to_owned())) } else { Ok(bytes) }
-}
-
 /// What this version of the program cannot know, however clean the check.
 const UNPROVED: &str = "that what was recorded was true";
 /// What remains open without a pinned key's signature over the log.
 const UNSIGNED: &str = "the log is not signed by a key pinned here (--key): whoever can write the whole store could \
     have rewritten its log with it";
 /// What remains open without a checkpoint kept elsewhere.
-const UNANCHORED: &str = "no checkpoint kept elsewhere was given (--since): a log cut at its end, or a whole older \
-    copy of the store put back in its place, cannot be seen here";
+const UNANCHORED: &str = "neither a checkpoint kept elsewhere (--since) nor a witness (--policy) vouches for the log: one \
+    cut at its end, or a whole older copy of the store put back in its place, cannot be seen here";
 /// What a check of single runs leaves out.
 const PARTIAL: &str =
     "only the runs named: not the objects, not other runs, not what else lies under artifacts/";
@@ -93,7 +81,12 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
             Some(Checkpoint::parse(&read_small(path)?, &path.display().to_string()).map_err(refused)?)
         }
     };
-    let options = VerifyOptions { runs, keys, since, strict: args.strict };
+    let policy = args.policy.policy()?;
+    if keys.is_empty() && policy.as_ref().is_some_and(|policy| policy.logs.is_empty()) {
+        return Err(CliError::usage("the policy names no log; --key says which key signs it", None));
+    }
+    let fresh = args.policy.fresh;
+    let options = VerifyOptions { runs, keys, since, policy, fresh, strict: args.strict };
     let report = store.verify(&options).map_err(|error| session.failure(error))?;
     let recorded = match args.record {
         true => Some(store.record_verification(&report).map_err(|error| session.failure(error))?),
@@ -117,7 +110,7 @@ fn unproved(report: &VerifyReport) -> Vec<&'static str> {
     if !report.signed {
         open.push(UNSIGNED);
     }
-    if report.since_holds != Some(true) {
+    if report.since_holds != Some(true) && !report.cosigned {
         open.push(UNANCHORED);
     }
     open
@@ -158,7 +151,8 @@ fn tell_json(report: &VerifyReport, partial: bool, recorded: Option<u64>, sessio
             "runs": report.runs, "files": report.files, "bytes": report.bytes,
             "entries": report.entries, "blobs": report.blobs,
         },
-        "root": report.root, "signed": report.signed, "intervals": intervals, "not_checked": not_checked,
+        "root": report.root, "signed": report.signed, "policy": report.policy_holds,
+        "intervals": intervals, "not_checked": not_checked,
         "recorded": recorded,
     }));
 }
@@ -232,7 +226,7 @@ fn tell(report: &VerifyReport, partial: bool, session: &Session) {
         out.note(format!("not checked: {PARTIAL}"));
     }
     for part in &report.intervals {
-        out.note(format!("log entries [{}, {}): {}", part.from, part.to, safe(&part.by)));
+        out.note(format!("log entries [{}, {}) {}", part.from, part.to, safe(&part.by)));
     }
     for open in unproved(report) {
         out.note(format!("not proved: {open}"));

@@ -7,6 +7,7 @@ pub mod bag;
 pub mod dsse;
 pub mod guide;
 pub mod metadata;
+pub mod more;
 pub mod report;
 pub mod statement;
 
@@ -42,6 +43,8 @@ pub struct RunContents {
     pub entries: Vec<Told>,
     /// Every manifest that it ever had, by digest.
     pub revisions: BTreeMap<Sha256, Vec<u8>>,
+    /// The log's first so many entries have no other entry of it.
+    pub covers: u64,
     /// Its files.
     pub files: Vec<FileEntry>,
     /// What a verification in the store found when the bundle was made.
@@ -59,13 +62,26 @@ pub struct Told {
     pub actor: String,
     /// Why, if said.
     pub reason: Option<String>,
+    /// What the records that it names say besides, line by line.
+    pub more: Vec<String>,
+}
+
+impl Told {
+    /// The revisions before and after, of an entry that changed the manifest.
+    pub fn change(&self) -> Option<(Sha256, Sha256)> {
+        self.entry.before.zip(self.entry.after).filter(|(before, after)| before != after)
+    }
 }
 
 impl RunContents {
     /// The manifest that the newest entry leaves.
     pub fn manifest(&self) -> Option<&[u8]> {
-        let digest = self.entries.last()?.entry.after?;
-        self.revisions.get(&digest).map(Vec::as_slice)
+        self.revisions.get(&self.current()?).map(Vec::as_slice)
+    }
+
+    /// Its digest.
+    pub fn current(&self) -> Option<Sha256> {
+        self.entries.last()?.entry.after
     }
 }
 
@@ -139,6 +155,11 @@ pub fn entry(key: &RunKey, seq: u64) -> String {
 /// The proof of an entry.
 pub fn proof(key: &RunKey, seq: u64) -> String {
     format!("{}entries/{seq:06}.tlog-proof", run_dir(key))
+}
+
+/// The proof that a run's entries are all of it.
+pub fn whole(key: &RunKey) -> String {
+    format!("{}whole.run-proof", run_dir(key))
 }
 
 /// A blob that an entry names.

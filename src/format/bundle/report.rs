@@ -9,6 +9,16 @@ use crate::format::entry::EntryKind;
 use crate::format::finding::Finding;
 use crate::format::manifest::{Declared, Manifest};
 
+const GLOSSARY: &str = "<h2>Words used here</h2>\n<table>\n\
+<tr><td>Run</td><td>One piece of work of a machine: what went in, what came out, and its record.</td></tr>\n\
+<tr><td>Record</td><td>The file <code>manifest.json</code> of a run, which says what the run was.</td></tr>\n\
+<tr><td>Event</td><td>Something that was done to a run or said of it, as one entry of the log.</td></tr>\n\
+<tr><td>Log</td><td>The numbered row of all events of the store. Events are only ever added at its end.</td></tr>\n\
+<tr><td>Fingerprint</td><td>A number computed from a file. A file that differs in anything has another one, and \
+nobody can make a different file with the same one.</td></tr>\n\
+<tr><td>Key, signature</td><td>Whoever holds the secret half of a key can sign; with the public half anybody \
+can check that a text is the one that was signed.</td></tr>\n</table>\n";
+
 const STYLE: &str = "body{font:16px/1.5 Georgia,serif;max-width:52em;margin:2em auto;padding:0 1em;color:#111}\
 h1,h2,h3{font-family:Helvetica,Arial,sans-serif;line-height:1.2}h2{margin-top:2em;border-bottom:1px solid #999}\
 table{border-collapse:collapse;width:100%;margin:.8em 0}td,th{border:1px solid #bbb;padding:.3em .5em;\
@@ -59,6 +69,8 @@ pub fn print(contents: &Contents) -> String {
          <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
     );
     page.push_str(&introduction(contents));
+    page.push_str(&overview(contents));
+    page.push_str(GLOSSARY);
     for run in &contents.runs {
         page.push_str(&of_run(run));
     }
@@ -87,6 +99,38 @@ fn introduction(contents: &Contents) -> String {
     )
 }
 
+/// One line for each run: what a reader in a hurry needs.
+fn overview(contents: &Contents) -> String {
+    let mut out = String::from("<h2>In short</h2>\n<table>\n");
+    out.push_str(&heading(&[
+        "Run",
+        "Events",
+        "First",
+        "Last",
+        "Changes of its record",
+        "Check in the store",
+    ]));
+    for run in &contents.runs {
+        let time =
+            |told: Option<&Told>| text(&told.map(|told| told.entry.time.to_string()).unwrap_or_default());
+        let changed = run.entries.iter().filter(|told| told.change().is_some()).count();
+        let wrong = run.findings.iter().filter(|finding| finding.is_failure()).count();
+        out.push_str(&row(&[
+            text(&run.key.to_string()),
+            run.entries.len().to_string(),
+            time(run.entries.first()),
+            time(run.entries.last()),
+            if changed == 0 { "none".to_owned() } else { changed.to_string() },
+            match wrong {
+                0 => "nothing wrong found".to_owned(),
+                n => format!("<strong>{n} found wrong, see below</strong>"),
+            },
+        ]));
+    }
+    out.push_str("</table>\n<p>Times are in UTC, which the Z at their end says.</p>\n");
+    out
+}
+
 fn of_run(run: &RunContents) -> String {
     let mut out = format!("<h2>Run {}</h2>\n", text(&run.key.to_string()));
     let manifest = run.manifest().and_then(|bytes| Manifest::parse(bytes).ok());
@@ -101,6 +145,7 @@ fn of_run(run: &RunContents) -> String {
             ("Finished, as recorded", manifest.finished_at.clone()),
             ("Version of the record's form", manifest.schema_version.clone()),
             ("Fingerprint of all inputs", manifest.inputs_hash.clone()),
+            ("Fingerprint of the record as it is now", run.current().map(|digest| digest.to_string())),
         ];
         for (label, value) in rows {
             if let Some(value) = value {
@@ -159,9 +204,7 @@ fn words(told: &Told) -> String {
         EntryKind::Recorded => format!("The run was recorded; its work {}.", text(outcome)),
         EntryKind::Adopted => {
             let known = match entry.exceptions {
-                Some(_) => {
-                    " It came in with known shortcomings, which are listed in its record of exceptions."
-                }
+                Some(_) => " It came in with known shortcomings:",
                 None => "",
             };
             format!("The run, made elsewhere, was taken into the store as it was.{known}")
@@ -180,13 +223,19 @@ fn words(told: &Told) -> String {
     }
 }
 
+/// What the records that an event names say besides.
+fn more(told: &Told) -> String {
+    let items: String = told.more.iter().map(|line| format!("<li>{}</li>", text(line))).collect();
+    if items.is_empty() { items } else { format!("<ul>{items}</ul>") }
+}
+
 fn event(told: &Told) -> String {
     let entry = &told.entry;
     row(&[
         entry.run_seq.unwrap_or(0).to_string(),
         told.index.to_string(),
         text(&entry.time.to_string()),
-        words(told),
+        format!("{}{}", words(told), more(told)),
         text(&told.actor),
         told.reason.as_deref().map_or("none given".to_owned(), text),
     ])
@@ -197,10 +246,7 @@ fn changes(run: &RunContents) -> String {
     let mut out = String::from("<h3>What was changed in the record</h3>\n");
     let mut any = false;
     for told in &run.entries {
-        let (Some(before), Some(after)) = (told.entry.before, told.entry.after) else { continue };
-        if before == after {
-            continue;
-        }
+        let Some((before, after)) = told.change() else { continue };
         any = true;
         let (Some(old), Some(new)) = (run.revisions.get(&before), run.revisions.get(&after)) else {
             continue;
@@ -221,7 +267,7 @@ fn changes(run: &RunContents) -> String {
     if any {
         out.push_str(
             "<p>Lines that begin with a minus sign were there before, lines with a plus sign are there \
-             since.</p>\n",
+             since. \u{22ef} stands for lines that did not change.</p>\n",
         );
     } else {
         out.push_str("<p>Nothing: the record is as it came in.</p>\n");
@@ -237,6 +283,14 @@ fn difference(old: &[u8], new: &[u8]) -> String {
         let class = match line.as_bytes().first() {
             Some(b'+') => "add",
             Some(b'-') => "del",
+            Some(b'@') => {
+                out.push_str("\u{22ef}\n");
+                continue;
+            }
+            Some(b'\\') => {
+                out.push_str("(the line above ends without a line break)\n");
+                continue;
+            }
             _ => "",
         };
         let _ = writeln!(out, "<span class=\"{class}\">{}</span>", text(line));
@@ -245,12 +299,14 @@ fn difference(old: &[u8], new: &[u8]) -> String {
 }
 
 fn verified(run: &RunContents) -> String {
-    let mut out = String::from(
+    let mut out = format!(
         "<h3>What was verified when this was made</h3>\n<ul>\n\
          <li>Every file here was read anew and has the fingerprint that the log names.</li>\n\
          <li>The events follow one another without a gap, and each names the one before it.</li>\n\
          <li>Each event is proved to be in the signed log.</li>\n\
+         <li>These are all events of the run: a proof is here that the log, up to its place {}, has no other.</li>\n\
          <li>Every revision of the record is here, from the first to the one that is valid now.</li>\n</ul>\n",
+        run.covers.saturating_sub(1),
     );
     let (wrong, known): (Vec<&Finding>, Vec<&Finding>) =
         run.findings.iter().partition(|finding| finding.is_failure());
@@ -289,7 +345,7 @@ fn limits(contents: &Contents) -> String {
          <li><strong>Who holds the key.</strong> The signature shows that the key was used. That the key belongs \
          to whom you think you must know from elsewhere: compare the key with one that you were given on another \
          way, not with the copy in this folder.</li>\n\
-         <li><strong>Anything after event {}.</strong> What happened later is not in this folder.</li>\n\
+         <li><strong>Anything after place {} of the log.</strong> What happened later is not in this folder.</li>\n\
          <li><strong>That there is no other log.</strong> Whoever holds the key could have signed two. Compare the \
          fingerprint of the log with one that somebody else kept.</li>\n\
          <li><strong>This page itself is a telling.</strong> What counts are the files under \

@@ -54,7 +54,7 @@ pub fn is_read(path: &str) -> bool {
         return true;
     }
     let Some((_, inner)) = run_of(path) else { return false };
-    inner.starts_with("entries/") || inner.starts_with("file-list")
+    inner.starts_with("entries/") || inner.starts_with("file-list") || inner == "whole.run-proof"
 }
 
 /// The run that a payload file belongs to, and its path in that run's folder.

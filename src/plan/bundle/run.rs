@@ -14,6 +14,7 @@ use crate::format::file_list::{FileEntry, ListBlob, check_entries};
 use crate::format::finding::{Code, Finding};
 use crate::format::paths;
 use crate::format::proof::LogProof;
+use crate::format::run_proof::RunProof;
 use crate::merkle::{self, Hash};
 use crate::plan::replay::{self, RunState};
 
@@ -28,6 +29,8 @@ pub struct CheckedRun {
     pub revisions: u64,
     /// How many files.
     pub files: u64,
+    /// The log's first so many entries are proved to have no other entry of it.
+    pub covers: u64,
     /// The time of its first entry.
     pub first: Moment,
     /// The time of its last.
@@ -59,7 +62,9 @@ impl Checking<'_> {
         let mut state: Option<RunState> = None;
         let (mut first, mut last) = (None, Moment::from_millis(0));
         let mut revisions = std::collections::BTreeSet::new();
+        let mut texts = Vec::new();
         for (seq, path) in self.entry_paths(key) {
+            texts.extend(self.facts.texts.get(&path).cloned());
             let Some((index, entry, leaf)) = self.entry(key, seq, &path) else { continue };
             if state.as_ref().is_some_and(|state| state.entry >= index) {
                 self.find_in(Code::RunNotWhole, key, &path, "a later place in the log", index);
@@ -88,8 +93,9 @@ impl Checking<'_> {
         let current = bundle::run_file(key, paths::MANIFEST);
         self.must_be(Code::RevisionWrong, &current, &state.manifest);
         let files = self.files(key, &state.files);
+        let covers = self.whole(key, &texts);
         let (entries, revisions) = (state.seq, revisions.len() as u64);
-        Some(CheckedRun { key: key.clone(), entries, revisions, files, first, last, state })
+        Some(CheckedRun { key: key.clone(), entries, revisions, files, covers, first, last, state })
     }
 
     /// The places of a run's entries, in order. A name in any other form belongs to nothing.
@@ -122,18 +128,7 @@ impl Checking<'_> {
         if proof.entry.as_deref() != Some(bytes) {
             self.find_in(Code::NotProved, key, path, "the entry that its proof is of", Sha256::of(bytes));
         }
-        if let Some((note, body)) = self.checkpoint.clone() {
-            if proof.checkpoint != note {
-                let found = "a proof for another";
-                self.find_in(Code::NotProved, key, &proof_path, "a proof for the bundle's checkpoint", found);
-            }
-            let (leaf, root) = (merkle::leaf_hash(bytes), Hash::from_bytes(body.root));
-            let held = merkle::verify_inclusion(proof.index, body.size, &leaf, &proof.hashes, &root);
-            if let Err(error) = held {
-                let expected = "an entry of the log, at its place";
-                self.find_in(Code::NotProved, key, path, expected, error);
-            }
-        }
+        self.in_log(key, &proof_path, &proof);
         let entry = match Entry::parse(bytes) {
             Ok(entry) => entry,
             Err(error) => {
@@ -146,6 +141,45 @@ impl Checking<'_> {
             self.find_in(Code::RunNotWhole, key, path, format!("entry {seq} of {key}"), found);
         }
         Some((proof.index, entry, replay::leaf(bytes)))
+    }
+
+    /// A proof must be for the bundle's checkpoint, and hold.
+    fn in_log(&mut self, key: &RunKey, path: &str, proof: &LogProof) {
+        let Some((note, body)) = self.checkpoint.clone() else { return };
+        if proof.checkpoint != note {
+            let found = "a proof for another";
+            self.find_in(Code::NotProved, key, path, "a proof for the bundle's checkpoint", found);
+        }
+        let leaf = merkle::leaf_hash(proof.entry.as_deref().unwrap_or_default());
+        let root = Hash::from_bytes(body.root);
+        let held = merkle::verify_inclusion(proof.index, body.size, &leaf, &proof.hashes, &root);
+        if let Err(error) = held {
+            self.find_in(Code::NotProved, key, path, "an entry of the log, at its place", error);
+        }
+    }
+
+    /// The run map of the log must say that these entries are all that the run has; gives how far that
+    /// reaches.
+    fn whole(&mut self, key: &RunKey, entries: &[Vec<u8>]) -> u64 {
+        let path = bundle::whole(key);
+        let Some(bytes) = self.text(Code::RunNotWhole, &path) else { return 0 };
+        let proof = match RunProof::parse(bytes) {
+            Ok(proof) => proof,
+            Err(error) => {
+                self.find_in(Code::RunNotWhole, key, &path, "a run proof", error);
+                return 0;
+            }
+        };
+        self.in_log(key, &path, &proof.map);
+        if let Err(error) = proof.check_content() {
+            self.find_in(Code::RunNotWhole, key, &path, "a proof that the run is whole", error);
+        }
+        if proof.run != *key || proof.entries != entries {
+            let found = format!("{} of {}", proof.entries.len(), proof.run);
+            let expected = format!("the {} entries of {key}", entries.len());
+            self.find_in(Code::RunNotWhole, key, &path, expected, found);
+        }
+        proof.map.index + 1
     }
 
     /// The run's files against the list that its entries name; gives how many there are.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::give;
 use crate::base::clock::Moment;
-use crate::cli::commands::verify::read_small;
+use crate::cli::commands::policy::{read_policy, read_small};
 use crate::cli::error::{CliError, exit};
 use crate::cli::output::safe;
 use crate::cli::session::Session;
@@ -36,8 +36,11 @@ pub(crate) enum Action {
         /// The witness's answer
         file: PathBuf,
         /// The witness's public key; repeat it for more
-        #[arg(long, value_name = "VKEY", required = true)]
+        #[arg(long, value_name = "VKEY", required_unless_present = "policy")]
         witness: Vec<String>,
+        /// A C2SP tlog-policy that names the witnesses
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
         /// Do not note it in the log: later entries are then not known to be later than it
         #[arg(long)]
         no_note: bool,
@@ -61,8 +64,12 @@ pub(super) fn run(action: Action, session: &Session) -> Result<u8, CliError> {
             let witness = witness.as_deref().map(witness_key).transpose()?;
             request(witness.as_ref(), old, out.as_deref(), session)
         }
-        Action::Add { file, witness, no_note } => {
-            let witnesses = witness.iter().map(|text| witness_key(text)).collect::<Result<Vec<_>, _>>()?;
+        Action::Add { file, witness, policy, no_note } => {
+            let mut witnesses =
+                witness.iter().map(|text| witness_key(text)).collect::<Result<Vec<_>, _>>()?;
+            if let Some(policy) = policy {
+                witnesses.extend(read_policy(&policy)?.witnesses);
+            }
             let refused = |error: crate::format::RecordError| CliError::refused(error.to_string(), None);
             let signatures = parse_answer(&read_small(&file)?).map_err(refused)?;
             let anchored = session.store()?.add_cosignatures(&signatures, &witnesses, !no_note)?;
@@ -87,14 +94,12 @@ fn request(
     Ok(exit::OK)
 }
 
-/// Seconds since 1970 as the log writes times.
-pub(crate) fn moment(seconds: u64) -> Moment {
-    Moment::from_millis(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000))
-}
-
 fn tell(anchored: &Anchored, session: &Session) {
-    let by: Vec<(String, String)> =
-        anchored.by.iter().map(|(name, seconds)| (name.clone(), moment(*seconds).to_string())).collect();
+    let by: Vec<(String, String)> = anchored
+        .by
+        .iter()
+        .map(|(name, seconds)| (name.clone(), Moment::from_seconds(*seconds).to_string()))
+        .collect();
     if session.out.json {
         let by: Vec<_> = by.iter().map(|(name, time)| json!({"name": name, "time": time})).collect();
         session.out.json(&json!({"size": anchored.size, "by": by, "entry": anchored.entry}));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::give;
-use crate::cli::commands::verify::read_small;
+use crate::cli::commands::policy::read_small;
 use crate::cli::error::{CliError, exit};
 use crate::cli::output::safe;
 use crate::cli::session::Session;
