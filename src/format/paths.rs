@@ -44,6 +44,12 @@ pub const LOCK: &str = "lock";
 /// The manifest's file name within a run.
 pub const MANIFEST: &str = "manifest.json";
 
+/// Whether a name in the root folder of a store is one of the store's own. Other files may lie beside
+/// them, and are none of its business.
+pub fn is_own(name: &str) -> bool {
+    [ARTIFACTS, OBJECTS, AUDIT, PACKS, TMP, LOCK, CONFIG].contains(&name) || name.starts_with(INDEX)
+}
+
 /// The folder of a job.
 pub fn job_dir(job: &JobId) -> String {
     format!("{ARTIFACTS}/{job}")

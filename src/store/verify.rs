@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use rayon::prelude::*;
 
 use super::anchor::{Interval, Roots, check_keys};
+use super::carry::Carried;
 use super::facts::{self, Logged, PriorFiles};
 use super::keyring::is_key_entry;
 use super::publish::Checkpoint;
@@ -112,6 +113,8 @@ struct LogFacts {
     named: BTreeMap<Sha256, u64>,
     findings: Vec<Finding>,
     /// The entries about the log's keys.
+    /// Changes outside the store.
+    carried: Carried,
     keys: Vec<KeyEvent>,
     root: Option<Sha256>,
     /// The root at each size asked for that the log reaches.
@@ -157,9 +160,12 @@ impl Store {
             let (wrong, right): (Vec<_>, Vec<_>) =
                 found.into_iter().partition(|(_, findings)| findings.iter().any(Finding::is_failure));
             settled.extend(right.into_iter().flat_map(|(_, findings)| findings));
+            if wrong.is_empty() {
+                break;
+            }
             let again = self.log_facts(&wanted, true)?;
             let unmoved = again.view.size() == log.view.size() && again.view.head.size == log.view.head.size;
-            if wrong.is_empty() || unmoved || look + 1 == LOOKS {
+            if unmoved || look + 1 == LOOKS {
                 settled.extend(wrong.into_iter().flat_map(|(_, findings)| findings));
                 break;
             }
@@ -176,6 +182,7 @@ impl Store {
             report.findings.append(&mut log.findings);
             self.check_strangers(&mut report)?;
             self.check_packs(&mut report.findings)?;
+            self.check_carried(&log.carried, &mut report.findings)?;
             self.check_objects(&log, &mut report)?;
             self.check_tmp(&log.view, &mut report);
         }
@@ -193,6 +200,7 @@ impl Store {
             named: BTreeMap::new(),
             findings: Vec::new(),
             keys: Vec::new(),
+            carried: Carried::default(),
             root: None,
             roots: wanted.clone(),
             times: Vec::new(),
@@ -236,6 +244,7 @@ impl Store {
                     if is_key_entry(&entry) {
                         facts.keys.push(self.key_event(at, &entry)?);
                     }
+                    facts.findings.extend(facts.carried.take(at, &entry));
                     for blob in entry.blobs() {
                         facts.named.entry(blob).or_insert(at);
                     }

@@ -53,6 +53,18 @@ pub struct Bad {
 }
 
 impl Bad {
+    /// Adds an entry of nobody's: members that come before and after `operation`, in canonical order.
+    fn add_entry(&self, before: &str, after: &str) {
+        let member = |name: &str| self.member(0, name);
+        let (actor, operation, time) = (member("actor"), member("operation"), member("time"));
+        let entry = format!(
+            "{{\"actor\":\"{actor}\",\"batch\":9,{before}\"operation\":\"{operation}\",{after}\"time\":\"{time}\",\"v\":1}}"
+        );
+        let mut entries = self.entries();
+        entries.push(entry.into_bytes());
+        self.rewrite_log(&entries);
+    }
+
     pub fn read(&self, path: &str) -> Vec<u8> {
         fs::read(self.dir.join(path)).unwrap()
     }
@@ -240,6 +252,11 @@ const INSIDER: &[Row] = &[
         b.rewrite_log(&entries);
     }, Plainly, "E171", Objects),
     ("run map of another root", |b| b.edit_entry(9, "\"root\":\"sha256:", "\"root\":\"sha256:f"), Plainly, "E170 E176 E200 E201", Objects),
+    ("outcome of nothing", |b| b.add_entry("\"kind\":\"outcome\",\"of\":0,", "\"outcome\":\"applied\","), Plainly, "E206", OutOfScope),
+    ("intent whose records are none", |b| {
+        let actor = b.member(0, "actor");
+        b.add_entry(&format!("\"detail\":\"{actor}\",\"kind\":\"intent\","), &format!("\"pack\":{{\"digest\":\"{actor}\",\"name\":\"p\",\"version\":\"1\"}},\"target\":\"{actor}\","));
+    }, Plainly, "E205 W207", OutOfScope),
     ("run map of another root, its length kept", |b| {
         let root: Value = serde_json::from_slice(&b.entries()[9]).unwrap();
         b.edit_entry(9, root["map"]["root"].as_str().unwrap(), &Sha256::of(b"x").to_string());

@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::Connection;
 use strongroom::backend::{Call, Errno, Hook, Verdict as HookVerdict};
-use strongroom::base::json::Pointer;
-use strongroom::carrier::{AggregateOptions, Counts, Place};
+use strongroom::carrier::{AggregateOptions, Counts, Member, Place};
 use strongroom::schema::Pack;
 use strongroom::store::carry::{self, CarryOptions, CarryReport, DocumentRow};
-use strongroom::store::{Quietly, RolledBack, Store, StoreError};
+use strongroom::store::{Quietly, RolledBack, Store, StoreError, VerifyOptions};
 
 use crate::fixture::{self, context, failures, open};
 
@@ -263,6 +262,26 @@ fn table_that_cannot_be_changed_safely_is_left() {
     );
 }
 
+fn warnings(store: &Store) -> Vec<String> {
+    let report = store.verify(&VerifyOptions::default()).unwrap();
+    report.findings.iter().filter(|f| !f.is_failure()).map(|f| f.code.to_string()).collect()
+}
+
+#[test]
+fn bytes_before_that_are_lost_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    write(root.join("docs/a.json"), format!("{{\"n\": 1, \"t\": \"{}\"}}", "x".repeat(300_000)));
+    let store = fixture::init(&root.join("store"));
+    carry(&store, root).unwrap();
+    assert_eq!(failures(&store), Vec::<String>::new());
+    let large = fixture::snapshot(&root.join("store/objects"));
+    let (path, _) = large.iter().find(|(path, _)| !path.contains("segment") && !path.ends_with('/')).unwrap();
+    std::fs::remove_file(root.join("store/objects").join(path)).unwrap();
+    let found = failures(&store);
+    assert!(found.len() == 1 && found[0].contains("the bytes before"), "{found:?}");
+}
+
 struct Trap {
     at: u64,
     after: bool,
@@ -292,7 +311,7 @@ fn migration_killed_anywhere_is_settled_and_finished() {
     };
     let old = goal(&template);
     let mut outcomes = BTreeMap::new();
-    let mut points = 0;
+    let (mut points, mut interrupted) = (0, 0);
     for after in [false, true] {
         for at in 1.. {
             let trial = tempfile::tempdir_in(dir.path()).unwrap();
@@ -311,6 +330,8 @@ fn migration_killed_anywhere_is_settled_and_finished() {
             points += 1;
             let case = format!("killed at call {at}, after: {after}");
             let store = open(&root.join("store"));
+            let open_intents = warnings(&store).iter().filter(|code| *code == "W207").count();
+            interrupted += u64::from(open_intents > 0);
             assert_eq!(failures(&store), Vec::<String>::new(), "{case}: left unsound");
             // Each file is the old one or the new one, whole.
             let found = goal(root);
@@ -330,6 +351,7 @@ fn migration_killed_anywhere_is_settled_and_finished() {
         }
     }
     assert!(points > 60, "{points}");
+    assert!(interrupted > 0, "verify never told of an intent without an outcome");
     assert!(outcomes["applied"] > 0 && outcomes["not-applied"] > 0, "{outcomes:?}");
     assert!(!outcomes.contains_key("foreign"), "{outcomes:?}");
 }
@@ -423,7 +445,7 @@ fn aggregate_keeps_formulas_apart_and_counts_what_is_missing() {
     assert_eq!(rate.len(), 2);
     assert!(rate.iter().all(|row| row.n == 1 && row.missing == 1 && row.versions["2"].1 == 1));
     assert_eq!(report.numbers.mixed.len(), 1);
-    let by = AggregateOptions { by: Some(Pointer::from_tokens(["v"])), ..AggregateOptions::default() };
+    let by = AggregateOptions { by: Some(Member::parse("v").unwrap()), ..AggregateOptions::default() };
     let report = carry::aggregate(&pack(), &[root.join("a.jsonl")], by, &Quietly, &mut |_| ()).unwrap();
     assert!(report.numbers.mixed.is_empty());
 }

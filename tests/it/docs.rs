@@ -107,6 +107,11 @@ fn store_layout_examples_run_as_shown() {
 }
 
 #[test]
+fn pack_authors_session_runs_as_shown() {
+    run_examples("docs/pack-authors.md");
+}
+
+#[test]
 fn readme_session_runs_in_an_empty_folder() {
     run_examples("README.md");
 }

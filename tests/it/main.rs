@@ -10,6 +10,8 @@ mod backend_process;
 mod bad_stores;
 mod carry;
 #[cfg(feature = "cli")]
+mod carry_real;
+#[cfg(feature = "cli")]
 mod cli_audit;
 #[cfg(feature = "cli")]
 mod cli_day;
@@ -53,3 +55,4 @@ mod source;
 mod sweep;
 mod tamper;
 mod tidy;
+mod wasm;
