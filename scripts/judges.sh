@@ -66,21 +66,25 @@ judge() {
     esac
 }
 
+# Installs Debian packages, where that is allowed.
+packages() {
+    [[ $(id -u) == 0 ]] && have apt-get || return 0
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@"; } \
+        >/dev/null 2>&1 || printf 'apt-get could not install %s\n' "$*"
+}
+
 install() {
     mkdir -p "$tools"
     local missing=()
     have go || missing+=(golang-go)
     [[ -d /usr/share/gocode/src/golang.org/x/mod/sumdb ]] || missing+=(golang-golang-x-mod-dev)
-    have node && have npm || missing+=(nodejs npm)
     have jq || missing+=(jq)
     have openssl || missing+=(openssl)
     have ssh-keygen || missing+=(openssh-client)
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
-    if ((${#missing[@]})) && [[ $(id -u) == 0 ]] && have apt-get; then
-        export DEBIAN_FRONTEND=noninteractive
-        { apt-get update -qq && timeout 150 apt-get install -qq -y --no-install-recommends "${missing[@]}"; } \
-            >/dev/null 2>&1 || printf 'apt-get could not install %s\n' "${missing[*]}"
-    fi
+    ((${#missing[@]} == 0)) || packages "${missing[@]}"
+    # The largest of them, apart, so that the others do not depend on it.
+    { have node && have npm; } || packages nodejs npm
     local wanted=$home/scripts/judges/requirements.txt
     if have python3 && ! cmp -s "$wanted" "$tools/python/wanted"; then
         { python3 -m venv --clear "$tools/python" && timeout 90 "$tools/python/bin/pip" install -q --retries 1 -r "$wanted"; } \
