@@ -417,7 +417,10 @@ impl Operation {
         let mut foreign: Vec<Vec<Foreign>> = group.iter().map(|_| Vec::new()).collect();
         for Entered { request, change, entry, .. } in &filled.entries {
             let staged = match &group[*request].changes[*change] {
-                Change::Store(_) => continue,
+                Change::Store(entry) => {
+                    self.store.place_installed(entry)?;
+                    continue;
+                }
                 Change::Run { what: What::New { staged, .. } | What::Rewrite { staged, .. }, .. } => {
                     Some(staged.as_str())
                 }

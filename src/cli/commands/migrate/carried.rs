@@ -132,12 +132,20 @@ impl Teller<'_> {
         }
         let done = if self.told.dry_run { "would migrate" } else { "migrated" };
         let counts = documents.counts;
+        // Some kinds of document end on a line of their own, which is not where the pack's head is.
+        let there = |route: &String| {
+            let last = route.rsplit(" -> ").next().unwrap_or_default();
+            last == target || pack.version_of_shape(target) == Some(last)
+        };
+        let to = match self.routes.keys().all(there) {
+            true => format!(" to {}", safe(target)),
+            false => String::new(),
+        };
         out.line(format!(
-            "{} found in {}: {} {done} to {}, {} current, {} refused, {} unreadable{}{}",
+            "{} found in {}: {} {done}{to}, {} current, {} refused, {} unreadable{}{}",
             count(counts.found, "document", "documents"),
             count(documents.files, "file", "files"),
             counts.migrated,
-            safe(target),
             counts.current,
             counts.refused,
             counts.unreadable,
