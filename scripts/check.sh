@@ -57,12 +57,17 @@ else
 fi
 if cargo clippy --version >/dev/null 2>&1; then
     step "lints" cargo clippy --locked --all-targets -- -D warnings
+    step "lints, with WebAssembly" cargo clippy --locked --all-targets --features wasm -- -D warnings
     step "lints, library alone" cargo clippy --locked --no-default-features --lib -- -D warnings
 else
     skip "lints" "clippy is not installed"
 fi
 step "build, library alone" cargo build --locked --no-default-features --lib
 step "tests" cargo test --locked
+if have rustup; then
+    rustup target add wasm32-unknown-unknown >/dev/null 2>&1 || true
+fi
+step "tests of steps in WebAssembly" cargo test --locked --features wasm --test it -- wasm
 step "judges" scripts/judges.sh --self-test | tee target/judges.txt
 while read -r what; do
     skipped+=("$what")

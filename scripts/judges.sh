@@ -11,6 +11,7 @@
 # A judge takes the path of a store or bundle and exits with 0 (accepted), 1 (rejected) or 77 (not judged, with the
 # reason). It says itself which of the two it takes, and which bytes, flipped, it rejects. KEY=... in the
 # environment gives the public keys to trust, one a line; otherwise those lying with what is judged are used.
+# ALLOWED_SIGNERS=FILE and TSA_CA=FILE say likewise whose SSH signatures and time stamps count.
 # Exit code: 0 when none rejected, 1 when one did, 2 when it was not asked rightly.
 set -euo pipefail
 exec </dev/null
@@ -65,20 +66,25 @@ judge() {
     esac
 }
 
+# Installs Debian packages, where that is allowed.
+packages() {
+    [[ $(id -u) == 0 ]] && have apt-get || return 0
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@"; } \
+        >/dev/null 2>&1 || printf 'apt-get could not install %s\n' "$*"
+}
+
 install() {
     mkdir -p "$tools"
     local missing=()
     have go || missing+=(golang-go)
     [[ -d /usr/share/gocode/src/golang.org/x/mod/sumdb ]] || missing+=(golang-golang-x-mod-dev)
-    have node && have npm || missing+=(nodejs npm)
     have jq || missing+=(jq)
     have openssl || missing+=(openssl)
+    have ssh-keygen || missing+=(openssh-client)
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
-    if ((${#missing[@]})) && [[ $(id -u) == 0 ]] && have apt-get; then
-        export DEBIAN_FRONTEND=noninteractive
-        { apt-get update -qq && timeout 150 apt-get install -qq -y --no-install-recommends "${missing[@]}"; } \
-            >/dev/null 2>&1 || printf 'apt-get could not install %s\n' "${missing[*]}"
-    fi
+    ((${#missing[@]} == 0)) || packages "${missing[@]}"
+    # The largest of them, apart, so that the others do not depend on it.
+    { have node && have npm; } || packages nodejs npm
     local wanted=$home/scripts/judges/requirements.txt
     if have python3 && ! cmp -s "$wanted" "$tools/python/wanted"; then
         { python3 -m venv --clear "$tools/python" && timeout 90 "$tools/python/bin/pip" install -q --retries 1 -r "$wanted"; } \
@@ -173,6 +179,31 @@ flips() {
     printf '%-14s rejects %s flipped bytes\n' "$(basename "$file")" "$count"
 }
 
+# Has the store's checkpoint signed by ssh-keygen and stamped by an authority that openssl makes here.
+anchors() {
+    local store=$1
+    if have ssh-keygen; then
+        strongroom --store "$store" audit anchor text -o text
+        ssh-keygen -q -t ed25519 -N '' -f auditor
+        ssh-keygen -q -Y sign -n strongroom-checkpoint -f auditor text
+        printf 'auditor@example.org %s\n' "$(cat auditor.pub)" >allowed
+        strongroom --store "$store" audit anchor add text.sig --allowed-signers allowed --no-note
+        export ALLOWED_SIGNERS=$PWD/allowed
+    fi
+    if have openssl; then
+        printf '%s\n' '[tsa]' default_tsa=t '[t]' serial=serial signer_digest=sha256 default_policy=1.2.3.4 \
+            digests=sha256 ess_cert_id_alg=sha256 '[ext]' extendedKeyUsage=critical,timeStamping \
+            '[req]' distinguished_name=dn '[dn]' >tsa.cnf
+        echo 01 >serial
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tsa.key -out tsa.pem \
+            -subj /CN=tsa -days 30 -config tsa.cnf -extensions ext 2>/dev/null
+        strongroom --store "$store" audit anchor tsa-request -o request.tsq
+        openssl ts -reply -queryfile request.tsq -signer tsa.pem -inkey tsa.key -config tsa.cnf -out answer.tsr 2>/dev/null
+        strongroom --store "$store" audit anchor add answer.tsr
+        export TSA_CA=$PWD/tsa.pem
+    fi
+}
+
 self_test() {
     local store=$work/store
     export HOME=$work XDG_CONFIG_HOME=$work/config XDG_STATE_HOME=$work/state STRONGROOM_COLOR=never
@@ -186,6 +217,7 @@ self_test() {
         strongroom --store "$store" record --job "$name" --input brief=brief.json --output outputs/ -- \
             sh -c "mkdir -p outputs && echo $name >outputs/story.txt" >/dev/null
     done
+    anchors "$store"
     KEY=$(cat "$work/key")
     export KEY
     on_store "$store"

@@ -5,6 +5,7 @@
 //! Python's `json.dumps`, to check checksums that other programs wrote.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use serde_json::Value;
 
@@ -43,6 +44,113 @@ pub fn rfc8785(value: &Value) -> Result<Vec<u8>, CanonicalError> {
     let mut out = String::new();
     rfc8785_into(&mut out, value, &mut Vec::new())?;
     Ok(out.into_bytes())
+}
+
+/// Writes a record in the form of RFC 8785 straight from its type, without a tree of values between:
+/// the same bytes as [`rfc8785`] of its value. `None` where that takes the tree: a type whose members do
+/// not come in canonical order, names beyond ASCII, and values that have no such form.
+pub fn rfc8785_direct(record: &impl serde::Serialize) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(512);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, InOrder::default());
+    serde::Serialize::serialize(record, &mut serializer).ok()?;
+    Some(out)
+}
+
+/// Prints compactly, which is canonical as long as what it is handed is in canonical order and in the
+/// domain of numbers; refuses what is not.
+#[derive(Default)]
+struct InOrder {
+    /// The last name of each object that is open.
+    names: Vec<Vec<u8>>,
+    /// The name that is being written.
+    name: Option<Vec<u8>>,
+}
+
+impl InOrder {
+    fn refused() -> io::Error {
+        io::Error::from(io::ErrorKind::InvalidData)
+    }
+}
+
+impl serde_json::ser::Formatter for InOrder {
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.names.push(Vec::new());
+        writer.write_all(b"{")
+    }
+
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.names.pop();
+        writer.write_all(b"}")
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.name = Some(Vec::with_capacity(16));
+        if first { Ok(()) } else { writer.write_all(b",") }
+    }
+
+    fn end_object_key<W: ?Sized + io::Write>(&mut self, _: &mut W) -> io::Result<()> {
+        let (Some(name), Some(last)) = (self.name.take(), self.names.last_mut()) else {
+            return Err(Self::refused());
+        };
+        // ASCII sorts by bytes as it does by UTF-16 code units.
+        if !name.is_ascii() || (!last.is_empty() && *last >= name) {
+            return Err(Self::refused());
+        }
+        *last = name;
+        Ok(())
+    }
+
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
+        if let Some(name) = &mut self.name {
+            name.extend_from_slice(text.as_bytes());
+        }
+        writer.write_all(text.as_bytes())
+    }
+
+    fn write_char_escape<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        escape: serde_json::ser::CharEscape,
+    ) -> io::Result<()> {
+        if self.name.is_some() {
+            return Err(Self::refused());
+        }
+        serde_json::ser::CompactFormatter.write_char_escape(writer, escape)
+    }
+
+    fn write_u64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: u64) -> io::Result<()> {
+        if value > MAX_SAFE {
+            return Err(Self::refused());
+        }
+        serde_json::ser::CompactFormatter.write_u64(writer, value)
+    }
+
+    fn write_i64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: i64) -> io::Result<()> {
+        if value.unsigned_abs() > MAX_SAFE {
+            return Err(Self::refused());
+        }
+        serde_json::ser::CompactFormatter.write_i64(writer, value)
+    }
+
+    fn write_u128<W: ?Sized + io::Write>(&mut self, _: &mut W, _: u128) -> io::Result<()> {
+        Err(Self::refused())
+    }
+
+    fn write_i128<W: ?Sized + io::Write>(&mut self, _: &mut W, _: i128) -> io::Result<()> {
+        Err(Self::refused())
+    }
+
+    fn write_f32<W: ?Sized + io::Write>(&mut self, _: &mut W, _: f32) -> io::Result<()> {
+        Err(Self::refused())
+    }
+
+    fn write_f64<W: ?Sized + io::Write>(&mut self, _: &mut W, _: f64) -> io::Result<()> {
+        Err(Self::refused())
+    }
+
+    fn write_number_str<W: ?Sized + io::Write>(&mut self, _: &mut W, _: &str) -> io::Result<()> {
+        Err(Self::refused())
+    }
 }
 
 fn rfc8785_into(out: &mut String, value: &Value, at: &mut Vec<String>) -> Result<(), CanonicalError> {
@@ -226,6 +334,28 @@ mod tests {
 
     fn canonical(value: &Value) -> String {
         String::from_utf8(rfc8785(value).expect("canonical")).expect("UTF-8")
+    }
+
+    #[test]
+    fn rfc8785_direct_gives_the_bytes_of_the_tree_or_nothing() {
+        let good = json!({"": 1, "a": [1, -5, null, true, {"b": "\u{1}\"\\\n\u{7f}\u{20ac}", "c": {}}], "z": MAX_SAFE});
+        assert_eq!(rfc8785_direct(&good), Some(rfc8785(&good).unwrap()));
+        for other in
+            [json!({"\u{20ac}": 1}), json!({"a\n": 1}), json!(1.5), json!(MAX_SAFE + 1), json!(-1e300)]
+        {
+            assert_eq!(rfc8785_direct(&other), None, "{other}");
+        }
+        #[derive(serde::Serialize)]
+        struct Unordered {
+            b: u64,
+            a: u64,
+        }
+        assert_eq!(rfc8785_direct(&Unordered { b: 1, a: 2 }), None);
+        #[derive(serde::Serialize)]
+        struct Nested {
+            a: Unordered,
+        }
+        assert_eq!(rfc8785_direct(&Nested { a: Unordered { b: 1, a: 2 } }), None);
     }
 
     #[test]

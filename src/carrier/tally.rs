@@ -6,16 +6,67 @@
 //! are two different quantities, whatever their name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use crate::base::json::{Doc, Kind, Node, Pointer};
+use crate::base::json::{Doc, Kind, Node, Pointer, PointerError};
+
+/// A member as people name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Member {
+    /// By its place.
+    At(Pointer),
+    /// By its name: the one nearest to the top, and never within an array.
+    Named(String),
+}
+
+impl Member {
+    /// Reads a JSON Pointer, or a bare name.
+    pub fn parse(text: &str) -> Result<Self, PointerError> {
+        if text.starts_with('/') { text.parse().map(Self::At) } else { Ok(Self::Named(text.to_owned())) }
+    }
+
+    /// The member of a document; of two that are equally near the earlier.
+    fn find<'d>(&self, doc: &'d Doc<'_>) -> Option<Node<'d>> {
+        let name = match self {
+            Self::At(at) => return doc.at(at),
+            Self::Named(name) => name,
+        };
+        let mut level = vec![doc.root()];
+        while !level.is_empty() {
+            if let Some(found) = level.iter().find_map(|node| node.get(name)) {
+                return Some(found);
+            }
+            let below = level.iter().flat_map(Node::members).map(|member| member.value());
+            level = below.filter(|node| node.kind() == Kind::Object).collect();
+        }
+        None
+    }
+
+    /// Whether a place is meant: a name means every member of that name.
+    fn is(&self, at: &Pointer) -> bool {
+        match self {
+            Self::At(own) => own == at,
+            Self::Named(name) => at.tokens().next_back() == Some(name),
+        }
+    }
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(at) => at.fmt(f),
+            Self::Named(name) => f.write_str(name),
+        }
+    }
+}
 
 /// How to aggregate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AggregateOptions {
     /// The member whose values make the groups; without it there is one group.
-    pub by: Option<Pointer>,
+    pub by: Option<Member>,
     /// Only these fields; all when empty.
-    pub fields: Vec<Pointer>,
+    pub fields: Vec<Member>,
     /// Whether values of different formulas may go into one mean.
     pub mix_formulas: bool,
 }
@@ -61,6 +112,8 @@ pub struct Aggregate {
     pub rows: Vec<FieldRow>,
     /// Fields with values of more than one formula in one group.
     pub mixed: Vec<MixedFormulas>,
+    /// How many documents do not have the member that groups.
+    pub ungrouped: u64,
 }
 
 /// A field whose values were computed by different formulas.
@@ -82,6 +135,7 @@ pub struct Tally {
     documents: BTreeMap<(String, String), u64>,
     cells: BTreeMap<(String, Pointer), BTreeMap<Option<String>, Cell>>,
     fields: BTreeSet<Pointer>,
+    ungrouped: u64,
 }
 
 impl Tally {
@@ -94,8 +148,11 @@ impl Tally {
     pub fn take(&mut self, doc: &Doc<'_>, version: &str, formula: &dyn Fn(&Pointer) -> Option<String>) {
         let group = match &self.options.by {
             None => "all".to_owned(),
-            Some(by) => match doc.at(by) {
-                None => "(none)".to_owned(),
+            Some(by) => match by.find(doc) {
+                None => {
+                    self.ungrouped += 1;
+                    "(none)".to_owned()
+                }
                 Some(node) => node.as_str().map_or_else(|| node.raw().to_owned(), |text| text.into_owned()),
             },
         };
@@ -103,8 +160,9 @@ impl Tally {
         let mut numbers = Vec::new();
         gather(doc.root(), &mut Vec::new(), &mut numbers);
         for (at, value) in numbers {
-            let wanted = self.options.fields.is_empty() || self.options.fields.contains(&at);
-            if !wanted || self.options.by.as_ref() == Some(&at) {
+            let fields = &self.options.fields;
+            let wanted = fields.is_empty() || fields.iter().any(|field| field.is(&at));
+            if !wanted || self.options.by == Some(Member::At(at.clone())) {
                 continue;
             }
             self.fields.insert(at.clone());
@@ -122,8 +180,15 @@ impl Tally {
 
     /// The lines, by group and field.
     pub fn end(mut self) -> Aggregate {
-        self.fields.extend(self.options.fields.iter().cloned());
-        let mut aggregate = Aggregate::default();
+        for wanted in &self.options.fields {
+            if !self.fields.iter().any(|field| wanted.is(field)) {
+                self.fields.insert(match wanted {
+                    Member::At(at) => at.clone(),
+                    Member::Named(name) => Pointer::from_tokens([name.clone()]),
+                });
+            }
+        }
+        let mut aggregate = Aggregate { ungrouped: self.ungrouped, ..Aggregate::default() };
         let groups: BTreeSet<String> = self.documents.keys().map(|(group, _)| group.clone()).collect();
         for group in groups {
             for field in &self.fields {
@@ -236,8 +301,22 @@ mod tests {
     }
 
     #[test]
+    fn member_by_name_is_the_nearest_to_the_top() {
+        let doc = scan(br#"{"list":[{"m":0}],"a":{"b":{"m":1},"x":2},"c":{"m":3}}"#).unwrap();
+        let find = |text: &str| Member::parse(text).unwrap().find(&doc).map(|node| node.raw().to_owned());
+        let found = [find("m"), find("x"), find("/a/b/m"), find("/list/0/m"), find("z"), find("/m")];
+        let expected = [Some("3"), Some("2"), Some("1"), Some("0"), None, None];
+        assert_eq!(found, expected.map(|raw| raw.map(str::to_owned)));
+        assert!(Member::parse("/a~x").is_err());
+        let named = AggregateOptions { fields: vec![Member::parse("tps").unwrap()], ..Default::default() };
+        let fields: Vec<String> = tally(named, &DOCUMENTS).rows.into_iter().map(|row| row.field).collect();
+        assert_eq!(fields, ["/tps", "/tps"]);
+    }
+
+    #[test]
     fn groups_are_the_values_of_a_member() {
-        let by = AggregateOptions { by: Some("/model".parse().unwrap()), ..AggregateOptions::default() };
+        let by =
+            AggregateOptions { by: Some(Member::parse("/model").unwrap()), ..AggregateOptions::default() };
         let groups = tally(by, &DOCUMENTS);
         let shown: Vec<(&str, &str, u64, u64)> =
             groups.rows.iter().map(|r| (r.group.as_str(), r.field.as_str(), r.n, r.missing)).collect();

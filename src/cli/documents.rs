@@ -72,14 +72,17 @@ pub(super) fn passed_over(report: &DocumentsReport) -> String {
 pub(super) struct Left {
     rows: Vec<Value>,
     warnings: BTreeMap<String, (u64, String)>,
+    absent: BTreeMap<String, (u64, String)>,
 }
 
 impl Left {
     /// Takes in a document; one that is left is told.
     pub fn take(&mut self, row: &DocumentRow, session: &Session) {
         for warning in &row.warnings {
-            let seen = self.warnings.entry(warning.clone()).or_insert_with(|| (0, row.at()));
-            seen.0 += 1;
+            self.warnings.entry(warning.clone()).or_insert_with(|| (0, row.at())).0 += 1;
+        }
+        for place in &row.absent {
+            self.absent.entry(place.to_string()).or_insert_with(|| (0, row.at())).0 += 1;
         }
         let word = row.verdict.word();
         let Some(why) = row.verdict.reason().filter(|_| word != "foreign") else { return };
@@ -106,13 +109,18 @@ impl Left {
         self.warnings.iter().map(one).collect()
     }
 
-    /// Tells the warnings.
+    /// Tells the warnings, and which measured members stay absent.
     pub fn tell_warnings(&self, session: &Session) {
         let out = &session.out;
-        for (text, (times, first)) in &self.warnings {
-            let times = count(*times, "document", "documents");
-            let word = out.paint.yellow("warning");
-            out.line(format!("{word}  {} ({times}, first {})", safe(text), safe(first)));
+        let times = |(times, first): &(u64, String)| {
+            format!("({}, first {})", count(*times, "document", "documents"), safe(first))
+        };
+        for (text, seen) in &self.warnings {
+            out.line(format!("{}  {} {}", out.paint.yellow("warning"), safe(text), times(seen)));
+        }
+        for (place, seen) in &self.absent {
+            let word = out.paint.yellow("stays absent");
+            out.line(format!("{word}  {}: measured, and never made up {}", safe(place), times(seen)));
         }
     }
 }

@@ -117,12 +117,12 @@ impl EntryKind {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackRef {
+    /// The digest of its compiled steps.
+    pub digest: Sha256,
     /// The pack's name.
     pub name: String,
     /// The pack's version.
     pub version: String,
-    /// The digest of its compiled steps.
-    pub digest: Sha256,
 }
 
 /// The tree over all runs: each run's last entry and how many entries it has.
@@ -135,84 +135,85 @@ pub struct MapRef {
     pub runs: u64,
 }
 
-/// One event of the log. Members that do not belong to a kind are absent.
+/// One event of the log. Members that do not belong to a kind are absent. They are declared in canonical
+/// order, in which they are printed without a detour.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    v: u64,
-    /// What happened.
-    pub kind: EntryKind,
-    /// When, by the writer's clock. Order is by position, never by this.
-    pub time: Moment,
     /// Digest of the salted actor record.
     pub actor: Sha256,
-    /// The command's operation.
-    pub operation: OperationId,
-    /// The batch within the operation, from 1.
-    pub batch: u64,
-    /// The run's job.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub job_id: Option<JobId>,
-    /// The run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run_id: Option<RunId>,
-    /// The entry's place in the run's own chain, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run_seq: Option<u64>,
-    /// The leaf hash of the run's previous entry; absent in its first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run_prev: Option<Sha256>,
-    /// Digest of the manifest's exact bytes before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub before: Option<Sha256>,
     /// Digest of the manifest's exact bytes after.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Sha256>,
+    /// For a further attempt: the run id of the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt_of: Option<RunId>,
+    /// The batch within the operation, from 1.
+    pub batch: u64,
+    /// Digest of the manifest's exact bytes before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Sha256>,
+    /// Digest of what the entry tells in full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Sha256>,
+    /// Digest of the list of findings that the run came in with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exceptions: Option<Sha256>,
     /// Digest of the run's file list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Sha256>,
     /// The schema version migrated from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The schema version migrated to.
+    /// The run's job.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub to: Option<String>,
-    /// The schema versions passed, both ends included.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<Vec<String>>,
-    /// The pack that decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pack: Option<PackRef>,
-    /// Digest of a salted reason text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Sha256>,
-    /// How the recorded command ended: `succeeded` or `failed`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<String>,
-    /// For a further attempt: the run id of the first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempt_of: Option<RunId>,
-    /// Digest of the list of findings that the run came in with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exceptions: Option<Sha256>,
-    /// Digest of what the entry tells in full.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<Sha256>,
+    pub job_id: Option<JobId>,
     /// Digest of the text of a verifier key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Sha256>,
-    /// The log's size up to which a retired key's signatures count.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trusted_to: Option<u64>,
-    /// Digest of the salted record of what lies outside the store.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<Sha256>,
-    /// The index of the `intent` entry that an outcome belongs to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub of: Option<u64>,
+    /// What happened.
+    pub kind: EntryKind,
     /// The tree over all runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub map: Option<MapRef>,
+    /// The index of the `intent` entry that an outcome belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
+    /// The command's operation.
+    pub operation: OperationId,
+    /// How the recorded command ended: `succeeded` or `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// The pack that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pack: Option<PackRef>,
+    /// The schema versions passed, both ends included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Vec<String>>,
+    /// Digest of a salted reason text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Sha256>,
+    /// The run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// The leaf hash of the run's previous entry; absent in its first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_prev: Option<Sha256>,
+    /// The entry's place in the run's own chain, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_seq: Option<u64>,
+    /// Digest of the salted record of what lies outside the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Sha256>,
+    /// When, by the writer's clock. Order is by position, never by this.
+    pub time: Moment,
+    /// The schema version migrated to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The log's size up to which a retired key's signatures count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted_to: Option<u64>,
+    v: u64,
 }
 
 impl Entry {
@@ -374,6 +375,25 @@ mod tests {
         assert_eq!(Entry::parse(&bytes).unwrap(), entry());
         let text = String::from_utf8(bytes).unwrap();
         assert!(text.starts_with("{\"actor\":\"sha256:"), "{text}");
+    }
+
+    #[test]
+    fn entry_with_every_member_is_declared_in_canonical_order() {
+        let mut entry = entry();
+        let digest = Some(Sha256::of(b"x"));
+        (entry.run_prev, entry.before, entry.reason, entry.exceptions) = (digest, digest, digest, digest);
+        (entry.detail, entry.key, entry.target) = (digest, digest, digest);
+        (entry.trusted_to, entry.of, entry.attempt_of) = (Some(1), Some(2), entry.run_id.clone());
+        (entry.from, entry.to, entry.outcome) = (Some("1".into()), Some("2\n".into()), Some("ok".into()));
+        entry.path = Some(vec!["1".into(), "2".into()]);
+        let digest = Sha256::of(b"x");
+        entry.pack = Some(PackRef { name: "n".into(), version: "v".into(), digest });
+        entry.map = Some(MapRef { root: digest, runs: 1 });
+        let value = serde_json::to_value(&entry).unwrap();
+        let members = value.as_object().unwrap();
+        assert_eq!(members.len(), 27, "a member is not in this test");
+        let tree = crate::base::canonical::rfc8785(&value).unwrap();
+        assert_eq!(crate::base::canonical::rfc8785_direct(&entry), Some(tree));
     }
 
     #[test]

@@ -146,6 +146,10 @@ codes! {
         "entries were changed, or a writer lied; compare with a backup and with checkpoints kept elsewhere";
     RunMapNodeBad = "E201", "the run map's nodes are missing or damaged",
         "strongroom reindex makes them anew from the log";
+    IntentBad = "E205", "the record of a change outside the store cannot be read",
+        "it was written by another program, or damaged; rollback cannot use it";
+    OutcomeStray = "E206", "an outcome that ends no open change outside the store",
+        "entries were changed, or a writer lied; compare with a backup";
     Unsettled = "W201", "a batch is committed and not yet settled",
         "any writing command finishes it";
     ShapeUnfit = "W202", "the manifest does not fit the shape that its version names",
@@ -156,6 +160,8 @@ codes! {
     Leftover = "W205", "a leftover of an interrupted command in tmp/", "the next writing command removes it";
     TornTail = "W206", "an unfinished record at the end of a segment",
         "nothing was lost; it was never committed";
+    IntentOpen = "W207", "a change outside the store without an outcome: its command was interrupted",
+        "the next writing command looks at the file and settles it";
     SignerUnknown = "W209", "who signed is not established",
         "--key names the public key that was pinned elsewhere";
     ClockBack = "W210", "an entry's time lies before that of the entry before it",

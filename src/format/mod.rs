@@ -63,6 +63,9 @@ pub enum RecordError {
 
 /// Prints one of the store's own records in canonical form.
 fn to_canonical<T: serde::Serialize>(record: &T) -> Vec<u8> {
+    if let Some(bytes) = canonical::rfc8785_direct(record) {
+        return bytes;
+    }
     let value = serde_json::to_value(record).expect("own records have string keys only");
     canonical::rfc8785(&value).expect("own records hold no floats and no integers beyond 2^53 - 1")
 }
@@ -78,6 +81,9 @@ where
     T: serde::Serialize + serde::de::DeserializeOwned,
 {
     let record: T = serde_json::from_slice(bytes).map_err(|source| RecordError::Json { what, source })?;
+    if let Some(canonical) = canonical::rfc8785_direct(&record) {
+        return if canonical == bytes { Ok(record) } else { Err(RecordError::NotCanonical { what }) };
+    }
     let value = serde_json::to_value(&record).map_err(|source| RecordError::Json { what, source })?;
     // Bytes that were read may hold integers beyond 2^53 - 1, which have no canonical form.
     match canonical::rfc8785(&value) {

@@ -44,6 +44,12 @@ pub const LOCK: &str = "lock";
 /// The manifest's file name within a run.
 pub const MANIFEST: &str = "manifest.json";
 
+/// Whether a name in the root folder of a store is one of the store's own. Other files may lie beside
+/// them, and are none of its business.
+pub fn is_own(name: &str) -> bool {
+    [ARTIFACTS, OBJECTS, AUDIT, PACKS, TMP, LOCK, CONFIG].contains(&name) || name.starts_with(INDEX)
+}
+
 /// The folder of a job.
 pub fn job_dir(job: &JobId) -> String {
     format!("{ARTIFACTS}/{job}")
@@ -57,6 +63,16 @@ pub fn run_dir(key: &RunKey) -> String {
 /// A kept checkpoint of that size, with the cosignatures that came for it.
 pub fn anchor(size: u64) -> String {
     format!("{ANCHORS}/{size}/checkpoint")
+}
+
+/// The ending of a kept SSH signature of a checkpoint's text.
+pub const SSH_WORD: &str = "sshsig";
+/// The ending of a kept time stamp over a checkpoint's text.
+pub const STAMP_WORD: &str = "tsr";
+
+/// What someone said of the kept checkpoint of that size, by the digest of what was said.
+pub fn anchor_word(size: u64, digest: &Sha256, ending: &str) -> String {
+    format!("{ANCHORS}/{size}/{}.{ending}", &digest.hex()[..16])
 }
 
 /// The manifest of a run.

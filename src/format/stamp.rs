@@ -152,6 +152,8 @@ mod tests {
         Answer { status, token: Some(ContentInfo { kind: SIGNED_DATA, content }) }.to_der().unwrap()
     }
 
+    const TEXT: &[u8] = b"example.org/log\n3\nAAAA\n";
+
     const INFO: &str = "305F02010106032A03043031300D060960864801650304020105000420C9100078B003571DBBC3D594FE1650E4\
         A0C89CBCCAA4AE705702C4A002573682020102180F32303236313132313135343932355A3003020101020900911AE2BA933A25F4";
 
@@ -162,7 +164,7 @@ mod tests {
     #[test]
     fn stamp_of_openssl_says_what_was_there_and_when() {
         let stamp = Stamp::parse(&answer(&info())).unwrap();
-        assert_eq!(stamp.digest, Sha256::of(b"example.org/log\n3\nAAAA\n"));
+        assert_eq!(stamp.digest, Sha256::of(TEXT));
         assert_eq!(stamp.time.to_string(), "2026-11-21T15:49:25.000Z");
     }
 
@@ -177,6 +179,14 @@ mod tests {
         assert!(why(&refused.to_der().unwrap()).contains("grants none (status 2) no such policy"));
         for cut in 0..good.len() {
             assert!(Stamp::parse(&good[..cut]).is_err(), "{cut}");
+        }
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            // What it is about cannot turn into something else without being something else.
+            let kept = Stamp::parse(&bad).is_ok_and(|stamp| stamp == Stamp::parse(&good).unwrap());
+            let imprint = good.windows(32).position(|window| window == Sha256::of(TEXT).as_bytes()).unwrap();
+            assert!(!(kept && (imprint..imprint + 32).contains(&(bit / 8))), "bit {bit}");
         }
         let at = good.windows(8).position(|window| window == b"20261121").unwrap();
         let mut local = good.clone();

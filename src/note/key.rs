@@ -280,4 +280,29 @@ mod tests {
             assert_eq!(bad.parse::<KeyName>(), Err(KeyError::Name));
         }
     }
+
+    /// Project Wycheproof's vectors: what must verify does, and malleable, truncated, padded or otherwise
+    /// doctored signatures do not.
+    #[test]
+    fn signatures_of_the_wycheproof_vectors_are_judged_as_they_say() {
+        let set = wycheproof::eddsa::TestSet::load(wycheproof::eddsa::TestName::Ed25519).unwrap();
+        let (mut taken, mut refused) = (0, 0);
+        for group in &set.test_groups {
+            let public: [u8; 32] = group.key.pk.as_slice().try_into().unwrap();
+            let key = point(&public).unwrap();
+            for test in &group.tests {
+                let good = verify(&key, &test.msg, &test.sig);
+                assert_eq!(
+                    good,
+                    test.result == wycheproof::TestResult::Valid,
+                    "{}: {}",
+                    test.tc_id,
+                    test.comment
+                );
+                if good { taken += 1 } else { refused += 1 }
+            }
+        }
+        assert_eq!(taken + refused, set.number_of_tests);
+        assert!(taken > 50 && refused > 50, "{taken} {refused}");
+    }
 }

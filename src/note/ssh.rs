@@ -108,11 +108,12 @@ impl AllowedSigners {
                 };
                 rest = key.trim_start();
             }
+            if !rest.starts_with("ssh-ed25519") {
+                continue;
+            }
             let key =
                 PublicKey::from_openssh(rest).map_err(|error| bad(&format!("no public key: {error}")))?;
-            if let Ok(key) = ed25519(key.key_data()) {
-                signers.0.push((who.to_owned(), key));
-            }
+            signers.0.push((who.to_owned(), ed25519(key.key_data())?));
         }
         Ok(signers)
     }
@@ -163,8 +164,6 @@ mod tests {
         AABTAAAAC3NzaC1lZDI1NTE5AAAAQGjzrFRsfhGnTWG5StxRzUbwv+kA98UULtVbmieVkT\n\
         2Kv79LOGjJk/SSN5et1+JabmBGEVbFiAnQ8+VSV0ZPNwo=\n\
         -----END SSH SIGNATURE-----\n";
-    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHbZoKxu4D7UsFKMyLLsGFTVWF23yvd8275 3+/";
-
     fn key() -> String {
         let parsed = SshSignature::parse(SIGNATURE.as_bytes()).unwrap();
         PublicKey::from(parsed.sig.public_key().clone()).to_openssh().unwrap()
@@ -174,7 +173,6 @@ mod tests {
     fn ssh_signature_of_openssh_holds_for_its_text_and_no_other() {
         let signature = SshSignature::parse(SIGNATURE.as_bytes()).unwrap();
         assert!(signature.fingerprint().starts_with("SHA256:"));
-        assert!(KEY.starts_with(&key()[..60]));
         assert_eq!(signature.check(TEXT), Ok(()));
         assert!(matches!(signature.check("example.org/log\n4\nAAAA\n"), Err(SshError::Wrong(_))));
         for at in 30..SIGNATURE.len() - 30 {
@@ -198,6 +196,7 @@ mod tests {
         assert_eq!(who(&format!("me@example.org namespaces=\"git,strongroom-checkpoint\" {key}")), me);
         assert_eq!(who(&format!("me@example.org namespaces=\"*\" {key}")), me);
         assert_eq!(who(&format!("me@example.org namespaces=\"git\" {key}")), Ok(None));
+        assert_eq!(who(&format!("x ecdsa-sha2-nistp256 AAAA\nme@example.org {key}")), me);
         assert_eq!(who(""), Ok(None));
         for bad in [
             format!("x cert-authority {key}"),

@@ -78,6 +78,22 @@ pub enum StepProblem {
         /// The form wanted.
         wanted: &'static str,
     },
+    /// A module of the pack failed, or answered what it may not.
+    #[error("the module {module:?} failed: {why}")]
+    Guest {
+        /// Its file.
+        module: String,
+        /// How.
+        why: String,
+    },
+    /// A module of the pack refuses the document.
+    #[error("{text:?} (said by the module {module:?})")]
+    GuestRefused {
+        /// Its file.
+        module: String,
+        /// What it says.
+        text: String,
+    },
     /// A condition of the pack does not hold.
     #[error("{text} (required: {condition})")]
     Required {
@@ -141,6 +157,15 @@ pub(super) fn resolve<'d>(
     let mut said = Vec::new();
     if let Op::Require { that, text } = &step.op {
         return require(step, doc, that, text);
+    }
+    if let Op::Wasm(guest) = &step.op {
+        for node in step.path.nodes(doc) {
+            if all_hold(&step.when, doc, Some((&step.path, &node.pointer()))) {
+                said.extend(guest.apply(ground, node, edits)?);
+            }
+        }
+        log.changes.extend(summarize(said));
+        return Ok(());
     }
     for target in targets(step, doc)? {
         if !target.is_meant(step, doc) {
@@ -383,7 +408,7 @@ fn one<'d>(
             let to = if *to_list { "a list" } else { "an object" };
             Ok(Some(format!("turned {place} into {to} of its entries")))
         }
-        (Op::Default { .. }, Some(_)) | (_, None) | (Op::Require { .. }, _) => Ok(None),
+        (Op::Default { .. }, Some(_)) | (_, None) | (Op::Require { .. } | Op::Wasm(_), _) => Ok(None),
     }
 }
 

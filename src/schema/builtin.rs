@@ -14,12 +14,43 @@ macro_rules! pack {
 }
 
 const BUILTIN: &[(&str, Files)] = &[
-    pack!("sigilzero", ["pack.toml", "1.0.0.schema.json", "1.1.0.schema.json", "1.2.0.schema.json"]),
+    pack!(
+        "sigilzero",
+        [
+            "pack.toml",
+            "1.0.0.schema.json",
+            "1.1.0.schema.json",
+            "1.2.0.schema.json",
+            "examples/1.0.0--uuid.json",
+            "examples/1.1.0--a--snapshots.json",
+            "examples/1.1.0--b--generation.json",
+            "examples/1.1.0--c--chain.json",
+            "examples/1.2.0--chain.json",
+        ]
+    ),
     pack!(
         "mlx-knife",
-        ["pack.toml", "0.1.0.schema.json", "0.2.0.schema.json", "0.2.1.schema.json", "0.2.2.schema.json"]
+        [
+            "pack.toml",
+            "0.1.0.schema.json",
+            "0.2.0.schema.json",
+            "0.2.1.schema.json",
+            "0.2.2.schema.json",
+            "examples/0.1.0--stop-tokens.json",
+            "examples/0.2.0--undescribed-members.json",
+            "examples/0.2.2--stop-tokens.json",
+        ]
     ),
-    pack!("llm-metrics-proxy", ["pack.toml", "row.schema.json"]),
+    pack!(
+        "llm-metrics-proxy",
+        [
+            "pack.toml",
+            "row.schema.json",
+            "examples/1.0.0--column-absent.json",
+            "examples/1.0.0--label-empty.json",
+            "examples/2.0.0--computed.json",
+        ]
+    ),
     pack!(
         "llenergymeasure",
         [
@@ -51,6 +82,12 @@ const BUILTIN: &[(&str, Files)] = &[
             "setup-c.schema.json",
             "setup-d.schema.json",
             "variables.schema.json",
+            "examples/2.0--result-2003c6f--pip-freeze.json",
+            "examples/2.0--result-215e05e--pip-freeze.json",
+            "examples/compute-metrics--a--flops.json",
+            "examples/compute-metrics--c--flops.json",
+            "examples/setup--a--renamed.json",
+            "examples/setup--d--renamed.json",
         ]
     ),
     pack!(
@@ -63,6 +100,11 @@ const BUILTIN: &[(&str, Files)] = &[
             "0.1.0-a.schema.json",
             "0.1.0-b.schema.json",
             "0.1.0-c.schema.json",
+            "examples/0.0.1--a--branch.json",
+            "examples/0.0.1--b--action.json",
+            "examples/0.0.1--c--plain.json",
+            "examples/0.1.0--a--metadata-empty.json",
+            "examples/0.1.0--c--branch.json",
         ]
     ),
 ];

@@ -21,13 +21,13 @@ pub struct Compatibility {
 }
 
 impl Compatibility {
-    /// In a word: `both`, `old readers`, `new readers`, `none`.
+    /// In words: whose readers read whose documents.
     pub fn word(self) -> &'static str {
         match (self.old_reads_new, self.new_reads_old) {
-            (true, true) => "both",
-            (true, false) => "old readers",
-            (false, true) => "new readers",
-            (false, false) => "none",
+            (true, true) => "old and new read both",
+            (true, false) => "old read new",
+            (false, true) => "new read old",
+            (false, false) => "neither, as far as can be proved",
         }
     }
 }

@@ -155,11 +155,12 @@ impl Pack {
             if !migration.summary.is_empty() {
                 let _ = write!(out, "{}. ", cell(migration.summary.trim_end_matches('.')));
             }
-            let readers = match compat::compatibility(self, number).word() {
-                "both" => "Readers of both versions can read the documents of both",
-                "old readers" => "Readers of the old version can read new documents, not the other way round",
-                "new readers" => "Readers of the new version can read old documents, not the other way round",
-                _ => "Neither version's readers are sure to read the other's documents",
+            let can = compat::compatibility(self, number);
+            let readers = match (can.old_reads_new, can.new_reads_old) {
+                (true, true) => "Readers of both versions can read the documents of both",
+                (true, false) => "Readers of the old version can read new documents, not the other way round",
+                (false, true) => "Readers of the new version can read old documents, not the other way round",
+                (false, false) => "Neither version's readers are sure to read the other's documents",
             };
             let _ = write!(out, "{readers}.\n\n");
             for step in &migration.steps {

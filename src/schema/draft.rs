@@ -1,9 +1,11 @@
 //! A first pack from example documents: which shapes there are, how to tell them apart, and a JSON
 //! Schema for each. Migrations are the author's to write.
 //!
-//! Documents are grouped by label, then by what they hold: two that differ only in members that one of
-//! them lacks are one shape with optional members, and so are two that no condition could tell apart. A
-//! draft is answered only if it reads as a pack and each document is detected as exactly one shape.
+//! Documents are grouped by label, then by what they hold. Two that differ only in members that one of
+//! them lacks are one shape with optional members, and so are two that no condition could tell apart.
+//! Where each has members that the other lacks, they are one shape too, unless they have little in common
+//! or a member of the one looks like one of the other under another name or in another place. A draft is
+//! answered only if it reads as a pack and each document is detected as exactly one shape.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +33,8 @@ pub struct Draft {
     pub shapes: Vec<(String, usize)>,
     /// Where the label was found.
     pub version_at: Option<Pointer>,
+    /// Documents that no pack can be drafted from: their places, and why.
+    pub left_out: Vec<(String, String)>,
 }
 
 /// Why no pack can be drafted.
@@ -39,21 +43,13 @@ pub enum DraftError {
     /// There is nothing to draft from.
     #[error("there are no documents to draft a pack from")]
     NoDocuments,
-    /// A document cannot be read.
-    #[error("{place}: {why}")]
+    /// No document can be used.
+    #[error("there is no document to draft a pack from: {place}: {why}")]
     Document {
-        /// Where it is.
+        /// Where the first one is.
         place: String,
-        /// What is wrong.
+        /// What is wrong with it.
         why: String,
-    },
-    /// A document has the label's place, but no text there.
-    #[error("{place}: what is at {at} is no text; name another place with --version-at")]
-    Label {
-        /// Where the document is.
-        place: String,
-        /// The label's place.
-        at: Pointer,
     },
     /// The draft does not read as a pack.
     #[error("the draft cannot be read: {0}")]
@@ -71,7 +67,7 @@ pub enum DraftError {
 /// Members in which labels are looked for.
 const LABELS: [&str; 3] = ["/schema_version", "/version", "/app_version"];
 /// More groups than this under one label are taken for one shape with optional members.
-const MOST_SHAPES: usize = 8;
+const MOST_SHAPES: usize = 24;
 /// An object with more names than this over all documents, none in each, is taken for a map.
 const MAP_NAMES: usize = 24;
 /// The version of documents that have no label.
@@ -87,16 +83,20 @@ struct Group<'d> {
 /// Drafts a pack. `version_at` says where the label is; without it the usual places are tried.
 pub fn draft(name: &str, samples: &[Sample<'_>], version_at: Option<&Pointer>) -> Result<Draft, DraftError> {
     let mut docs = Vec::with_capacity(samples.len());
+    let mut places = Vec::with_capacity(samples.len());
+    let mut left_out = Vec::new();
     for sample in samples {
-        let bad = |why: String| DraftError::Document { place: sample.place.to_owned(), why };
-        let doc = json::scan(sample.text).map_err(|error| bad(error.to_string()))?;
-        if doc.root().kind() != Kind::Object {
-            return Err(bad(format!("it is of type {}, not an object", doc.root().kind().name())));
+        match json::scan(sample.text) {
+            Ok(doc) if doc.root().kind() == Kind::Object => {
+                docs.push(doc);
+                places.push(sample.place);
+            }
+            Ok(doc) => {
+                let why = format!("it is of type {}, not an object", doc.root().kind().name());
+                left_out.push((sample.place.to_owned(), why));
+            }
+            Err(error) => left_out.push((sample.place.to_owned(), error.to_string())),
         }
-        docs.push(doc);
-    }
-    if docs.is_empty() {
-        return Err(DraftError::NoDocuments);
     }
     let is_text = |doc: &Doc<'_>, at: &Pointer| doc.at(at).is_some_and(|node| node.kind() == Kind::String);
     let found = LABELS
@@ -105,7 +105,13 @@ pub fn draft(name: &str, samples: &[Sample<'_>], version_at: Option<&Pointer>) -
         .filter(|at| docs.iter().any(|doc| is_text(doc, at)))
         .max_by_key(|at| docs.iter().filter(|doc| is_text(doc, at)).count());
     let version_at = version_at.cloned().or(found);
-    let labels = labels(&docs, samples, version_at.as_ref())?;
+    let labels = labels(&mut docs, &mut places, version_at.as_ref(), &mut left_out);
+    if docs.is_empty() {
+        return Err(match left_out.into_iter().next() {
+            Some((place, why)) => DraftError::Document { place, why },
+            None => DraftError::NoDocuments,
+        });
+    }
     let mut by_label: Vec<(Option<String>, Vec<usize>)> = Vec::new();
     for (number, label) in labels.iter().enumerate() {
         match by_label.iter_mut().find(|(own, _)| own == label) {
@@ -125,60 +131,112 @@ pub fn draft(name: &str, samples: &[Sample<'_>], version_at: Option<&Pointer>) -
     }
     let Writer { files, shapes, .. } = writer.end(&by_label);
     let pack = Pack::parse(&files)?;
-    for (doc, sample) in docs.iter().zip(samples) {
+    for (doc, place) in docs.iter().zip(places) {
         let detection = pack.detect(doc);
         if super::check::shape_of(&detection).is_none() {
-            let (place, detection) = (sample.place.to_owned(), detection.to_string());
+            let (place, detection) = (place.to_owned(), detection.to_string());
             return Err(DraftError::NotTold { place, detection });
         }
     }
-    Ok(Draft { files, shapes, version_at })
+    Ok(Draft { files, shapes, version_at, left_out })
 }
 
+/// The label of each document; one that has something else in its place is left out.
 fn labels(
-    docs: &[Doc<'_>],
-    samples: &[Sample<'_>],
+    docs: &mut Vec<Doc<'_>>,
+    places: &mut Vec<&str>,
     at: Option<&Pointer>,
-) -> Result<Vec<Option<String>>, DraftError> {
-    let Some(at) = at else { return Ok(vec![None; docs.len()]) };
-    docs.iter()
-        .zip(samples)
-        .map(|(doc, sample)| match doc.at(at) {
-            None => Ok(None),
-            Some(node) => match node.as_str() {
-                Some(text) if !text.is_empty() => Ok(Some(text.into_owned())),
-                _ => Err(DraftError::Label { place: sample.place.to_owned(), at: at.clone() }),
-            },
-        })
-        .collect()
+    left_out: &mut Vec<(String, String)>,
+) -> Vec<Option<String>> {
+    let Some(at) = at else { return vec![None; docs.len()] };
+    let mut labels = Vec::with_capacity(docs.len());
+    let mut kept = Vec::with_capacity(docs.len());
+    for (doc, place) in docs.iter().zip(places.iter()) {
+        let label = doc.at(at).map(|node| node.as_str().filter(|text| !text.is_empty()).map(Into::into));
+        kept.push(label != Some(None));
+        match label {
+            Some(None) => left_out.push(((*place).to_owned(), format!("what is at {at} is no label"))),
+            label => labels.push(label.flatten()),
+        }
+    }
+    let mut keep = kept.iter().copied();
+    docs.retain(|_| keep.next().unwrap_or(true));
+    let mut keep = kept.iter().copied();
+    places.retain(|_| keep.next().unwrap_or(true));
+    labels
 }
 
-fn names(doc: &Doc<'_>) -> BTreeMap<String, &'static str> {
-    let kind = |node: Node<'_>| node.kind().name();
-    doc.root().members().map(|m| (m.key().into_owned(), kind(m.value()))).collect()
+/// What is seen of a member: its type, and the names within it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    kind: &'static str,
+    inner: BTreeSet<String>,
+}
+
+type Names = BTreeMap<String, Seen>;
+
+fn names(doc: &Doc<'_>) -> Names {
+    let seen = |node: Node<'_>| Seen {
+        kind: node.kind().name(),
+        inner: node.members().map(|member| member.key().into_owned()).collect(),
+    };
+    doc.root().members().map(|m| (m.key().into_owned(), seen(m.value()))).collect()
+}
+
+/// The words of a name: `gpu_count` and `gpuCount` have two.
+fn words(name: &str) -> BTreeSet<String> {
+    let mut words = vec![String::new()];
+    for c in name.chars() {
+        if !c.is_alphanumeric() || c.is_uppercase() {
+            words.push(String::new());
+        }
+        if let Some(last) = words.last_mut().filter(|_| c.is_alphanumeric()) {
+            last.extend(c.to_lowercase());
+        }
+    }
+    words.into_iter().filter(|word| word.len() > 1).collect()
+}
+
+/// Whether a member may be another one under another name, or hold it.
+fn alike(a: (&String, &Seen), b: (&String, &Seen)) -> bool {
+    if a.1.inner.contains(b.0) || b.1.inner.contains(a.0) {
+        return true;
+    }
+    let named = !words(a.0).is_disjoint(&words(b.0));
+    let held = a.1.inner.intersection(&b.1.inner).count() * 2;
+    a.1.kind == b.1.kind && (named || held > a.1.inner.len().max(b.1.inner.len()))
+}
+
+/// Whether documents with these members may be of one shape.
+fn one_shape(a: &Names, b: &Names) -> bool {
+    let fits = |x: &Seen, y: &Seen| x.kind == y.kind || x.kind == "null" || y.kind == "null";
+    if !a.iter().all(|(name, seen)| b.get(name).is_none_or(|other| fits(seen, other))) {
+        return false;
+    }
+    let only = |a: &Names, b: &Names| -> Vec<(String, Seen)> {
+        let own = a.iter().filter(|(name, _)| !b.contains_key(*name));
+        own.map(|(name, seen)| (name.clone(), seen.clone())).collect()
+    };
+    let (left, right) = (only(a, b), only(b, a));
+    let common = a.len() - left.len();
+    let renamed = left.iter().any(|(n, s)| right.iter().any(|(m, t)| alike((n, s), (m, t))));
+    left.is_empty() || right.is_empty() || (!renamed && common > left.len() + right.len())
 }
 
 /// Groups documents whose top members differ only by some that one of them lacks.
 fn groups<'d>(docs: &'d [Doc<'d>], numbers: &[usize]) -> Vec<Group<'d>> {
-    let mut groups: Vec<(BTreeMap<String, &'static str>, Group<'d>)> = Vec::new();
+    let mut groups: Vec<(Names, Group<'d>)> = Vec::new();
     for &number in numbers {
         let own = names(&docs[number]);
-        let fits = |seen: &BTreeMap<String, &'static str>| {
-            let agree = own.iter().all(|(name, kind)| {
-                seen.get(name).is_none_or(|other| other == kind || *kind == "null" || *other == "null")
-            });
-            let part = own.keys().all(|name| seen.contains_key(name))
-                || seen.keys().all(|name| own.contains_key(name));
-            agree && part
-        };
-        match groups.iter_mut().find(|(seen, _)| fits(seen)) {
+        match groups.iter_mut().find(|(seen, _)| one_shape(seen, &own)) {
             Some((seen, group)) => {
                 group.docs.push(&docs[number]);
-                for (name, kind) in own {
-                    let known = seen.entry(name).or_insert(kind);
-                    if *known == "null" {
-                        *known = kind;
+                for (name, new) in own {
+                    let known = seen.entry(name).or_insert_with(|| new.clone());
+                    if known.kind == "null" {
+                        known.kind = new.kind;
                     }
+                    known.inner.extend(new.inner);
                 }
             }
             None => groups.push((own, Group { docs: vec![&docs[number]], first: number })),
@@ -317,13 +375,17 @@ impl<'w> Writer<'w> {
     fn end(mut self, by_label: &[(Option<String>, Vec<usize>)]) -> Self {
         let versions: Vec<&str> =
             by_label.iter().map(|(label, _)| label.as_deref().unwrap_or(UNLABELLED)).collect();
-        let parsed: Option<Vec<(semver::Version, &str)>> =
-            versions.iter().map(|text| Some((semver::Version::parse(text).ok()?, *text))).collect();
-        let (order, head) = match parsed.and_then(|list| list.into_iter().max()) {
-            Some((_, head)) => ("semver", head),
+        let number = |text: &&str| Some((semver::Version::parse(text).ok()?, (*text).to_owned()));
+        let numbers: Vec<(semver::Version, String)> = versions.iter().filter_map(number).collect();
+        // An order by numbers needs one in every version.
+        let order = if numbers.len() == versions.len() { "semver" } else { "graph" };
+        let mut labels = versions.iter().filter(|version| **version != UNLABELLED);
+        let head = match numbers.into_iter().max() {
+            Some((_, head)) if versions.iter().all(|v| *v == UNLABELLED || number(v).is_some()) => head,
             // Only the author knows the order; the last label seen is a guess.
-            None => ("graph", by_label.iter().rev().find_map(|(l, _)| l.as_deref()).unwrap_or(UNLABELLED)),
+            _ => labels.next_back().map_or(UNLABELLED, |label| *label).to_owned(),
         };
+        let head = &head;
         let mut text = format!(
             "# Drafted from documents: look at each shape, name the variants, write the migrations, then run\n\
              # strongroom pack check on this folder.\n\n[pack]\nname = {}\nversion = \"0.1.0\"\n",
@@ -339,7 +401,7 @@ impl<'w> Writer<'w> {
     }
 }
 
-/// `a` to `h`: there are never more.
+/// `a` to `x`: there are never more.
 fn variant(at: usize) -> String {
     char::from(b'a' + (at % 26) as u8).to_string()
 }
@@ -429,7 +491,8 @@ mod tests {
         let shapes: Vec<(&str, usize)> = draft.shapes.iter().map(|(name, n)| (name.as_str(), *n)).collect();
         assert_eq!(shapes, [("1.0.0/a", 3), ("1.0.0/b", 1), ("10.0.0", 1), ("2.0.0", 1), ("unlabelled", 1)]);
         let pack = Pack::parse(&draft.files).unwrap();
-        assert_eq!(pack.head(), "2.0.0", "an order by numbers needs a number in every version");
+        assert_eq!(pack.head(), "10.0.0");
+        assert!(draft.left_out.is_empty());
         assert_eq!(draft.version_at.unwrap().to_string(), "/version");
         let labelled = drafted(&[r#"{"version":"10.0.0"}"#, r#"{"version":"2.0.0"}"#]).unwrap();
         assert_eq!(Pack::parse(&labelled.files).unwrap().head(), "10.0.0");
@@ -447,8 +510,33 @@ mod tests {
     #[test]
     fn what_is_no_document_is_refused_with_its_place() {
         assert_eq!(drafted(&[]), Err(DraftError::NoDocuments));
-        for text in ["[]", "{", r#"{"version":""}"#] {
-            assert!(drafted(&[text, r#"{"version":"1"}"#]).is_err(), "{text}");
+        for (text, why) in [
+            ("[]", "it is of type array, not an object"),
+            (
+                "{",
+                "the text ends where a member name in double quotes is wanted at line 1, column 2 (byte 1)",
+            ),
+            (r#"{"version":""}"#, "what is at /version is no label"),
+        ] {
+            assert_eq!(drafted(&[text, r#"{"version":"1"}"#]).unwrap().left_out, [("x".into(), why.into())]);
         }
+        assert!(matches!(drafted(&["[]"]), Err(DraftError::Document { .. })));
+    }
+
+    #[test]
+    fn optional_members_are_one_shape_and_renamed_or_moved_ones_are_not() {
+        let shapes = |a: &str, b: &str| drafted(&[a, b]).unwrap().shapes.len();
+        let common = r#""id":1,"test":"t","outcome":"o","duration":1"#;
+        for (a, b, expected) in [
+            (r#""model":{"family":"f"}"#, r#""system":{"ram":1}"#, 1),
+            (r#""exp_id":"x""#, r#""experiment_id":"x""#, 2),
+            (r#""gpuCount":1"#, r#""gpu_total":1"#, 2),
+            (r#""score":1"#, r#""result":{"score":1,"unit":"s"}"#, 2),
+            (r#""mem":{"a":1,"b":2}"#, r#""store":{"a":1,"b":3}"#, 2),
+            (r#""x":{}"#, r#""x":1"#, 2),
+        ] {
+            assert_eq!(shapes(&format!("{{{common},{a}}}"), &format!("{{{common},{b}}}")), expected, "{a}");
+        }
+        assert_eq!(shapes(r#"{"id":1,"aa":1,"bb":1}"#, r#"{"id":1,"cc":"","dd":""}"#), 2);
     }
 }

@@ -55,6 +55,8 @@ pub struct Rewrite {
     pub to: String,
     /// The versions along the route, first and last included.
     pub path: Vec<String>,
+    /// The shapes along the route, written `version` or `version/variant`.
+    pub shapes: Vec<String>,
     /// What was done, in words.
     pub changes: Vec<String>,
     /// The places that differ.
@@ -71,6 +73,15 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
+    /// The route in words: its versions, or its shapes where a step leads from one shape of a
+    /// version to another.
+    pub fn route(&self) -> &[String] {
+        match self.path.windows(2).any(|pair| pair[0] == pair[1]) {
+            true => &self.shapes,
+            false => &self.path,
+        }
+    }
+
     /// The bytes of the record of the values that left the document, in canonical JSON; `None` when
     /// there are none. `store-layout.md`, "Audit entries".
     pub fn preserved_record(&self) -> Option<Vec<u8>> {
@@ -216,6 +227,8 @@ impl Pack {
         let mut work = Work { pack: self, facts, changes: Vec::new(), preserved: Vec::new() };
         let (mut held, path) = work.along(&doc, &version, rule.as_deref(), &route)?;
         let to = path.last().cloned().unwrap_or_default();
+        let stops = route.iter().map(|number| self.migrations[*number].to.clone());
+        let shapes = std::iter::once(shape).chain(stops).collect();
         let before = Sha256::of(text);
         let mut checksum_after = None;
         if let (Some(stamp), Some(at)) = (stamp, &self.history_at) {
@@ -246,6 +259,7 @@ impl Pack {
             from: version,
             to,
             path,
+            shapes,
             changes,
             touched,
             preserved,
@@ -285,6 +299,11 @@ impl Pack {
         let mut work = Work { pack: self, facts, changes: Vec::new(), preserved: Vec::new() };
         let (held, _) = work.along(&doc, &version, rule.as_deref(), route)?;
         Ok(held.map_or_else(|| text.to_vec(), Scanned::into_bytes))
+    }
+
+    /// The version of a shape of this name, written `version` or `version/variant`.
+    pub fn version_of_shape(&self, name: &str) -> Option<&str> {
+        self.shapes.iter().find(|shape| shape.name() == name).map(|shape| shape.version.as_str())
     }
 
     /// The version of a shape named by version alone or with its variant.

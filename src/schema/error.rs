@@ -12,6 +12,26 @@ pub enum PackErrorKind {
     /// A file that the pack needs is not among those given.
     #[error("the pack has no such file")]
     MissingFile,
+    /// A file that the pack names is not among those given.
+    #[error("the pack has no file {file:?}")]
+    NoFile {
+        /// The name.
+        file: String,
+    },
+    /// What the pack asks for is not in this build of the program.
+    #[error("{what} needs a program that was built with the cargo feature {feature:?}; this one was not")]
+    NoFeature {
+        /// What is asked for.
+        what: &'static str,
+        /// The feature.
+        feature: &'static str,
+    },
+    /// A file is no WebAssembly module that a step may run.
+    #[error("not a module for a step: {why}")]
+    Module {
+        /// Why not.
+        why: String,
+    },
     /// The file is not UTF-8.
     #[error("the file is not UTF-8")]
     NotUtf8,

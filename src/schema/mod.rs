@@ -38,6 +38,7 @@
 //! | `compute` | `formula` (its name), `expression`, `arithmetic` (`"ieee754"`, or `"exact"` with `scale` and `rounding`), `invalid` (`"null"`, `"keep"`, `"fail"`), `after` | writes what the expression gives over what is there; `invalid` says what happens where it has no value |
 //! | `entries` | `to` (`"list"`, `"object"`), `key`, `value` (names) | an object to a list of objects of two members each, and back; what has the form already stays |
 //! | `for_each` | `[[migration.step.step]]`: steps whose paths, targets and conditions begin at each child of `path` | each of them, as if its path began with `path/*` |
+//! | `wasm` | `module` (a file of the pack), `reads`, `writes` (lists of places from `path`, without `*`); `path` may be left out | shows a WebAssembly module the members it reads and writes what it answers; the program needs the cargo feature `wasm` |
 //! | `require` | `that` (conditions), `text`; `path` may be left out | refuses the document |
 //!
 //! A value is `value` (TOML), `json` (a JSON text, which has `null`), `from_version = true` (the
@@ -98,6 +99,8 @@ mod fit;
 mod foreign;
 mod formula;
 mod graph;
+#[cfg(feature = "wasm")]
+mod guest;
 pub mod history;
 pub mod invariant;
 mod pack;
@@ -105,6 +108,8 @@ mod reader;
 mod shape;
 mod step;
 mod undescribed;
+mod unmeasured;
+mod wasm;
 
 #[cfg(test)]
 mod tests;

@@ -128,7 +128,7 @@ impl Pack {
         let fail = |kind| Err(PackError::at(PACK_FILE, "", 0, kind));
         let Some(bytes) = files.get(PACK_FILE) else { return fail(PackErrorKind::MissingFile) };
         let Ok(text) = std::str::from_utf8(bytes) else { return fail(PackErrorKind::NotUtf8) };
-        let source = Source { file: PACK_FILE, text };
+        let source = Source { file: PACK_FILE, text, files };
         let table = DeTable::parse(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             source.error(at, PackErrorKind::Toml { message: error.message().to_owned() })
@@ -288,14 +288,15 @@ impl Pack {
                 return Err(table.error(kind));
             }
         }
-        if let Some(path) = step.invents()
-            && let Some(measured) = self.measured.iter().find(|measured| {
+        for path in step.invents() {
+            let hit = |measured: &&PointerPattern| {
                 // An empty object says nothing about the members that it may have.
-                measured.touches(path) && !(step.writes_empty_object() && measured.is_below(path))
-            })
-        {
-            let kind = PackErrorKind::Measured { path: path.to_string(), measured: measured.to_string() };
-            return Err(table.error(kind));
+                measured.touches(&path) && !(step.writes_empty_object() && measured.is_below(&path))
+            };
+            if let Some(measured) = self.measured.iter().find(hit) {
+                let kind = PackErrorKind::Measured { path: path.to_string(), measured: measured.to_string() };
+                return Err(table.error(kind));
+            }
         }
         let owners = [(&self.version_at, "the version label"), (&self.history_at, "the history")];
         for (place, owner) in owners {

@@ -16,6 +16,8 @@ type Result<T> = std::result::Result<T, PackError>;
 pub(super) struct Source<'s> {
     pub file: &'s str,
     pub text: &'s str,
+    /// All files of the pack, by their names.
+    pub files: &'s std::collections::BTreeMap<String, Vec<u8>>,
 }
 
 impl Source<'_> {

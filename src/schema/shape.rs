@@ -61,7 +61,11 @@ pub(super) fn read_shapes(
         let schema = match schemas.iter().position(|schema| schema.file == file.value) {
             Some(schema) => schema,
             None => {
-                schemas.push(read_schema(&file.value, files)?);
+                let Some(bytes) = files.get(&file.value) else {
+                    let kind = PackErrorKind::NoFile { file: file.value };
+                    return Err(table.source.error(file.at, kind));
+                };
+                schemas.push(read_schema(&file.value, bytes)?);
                 schemas.len() - 1
             }
         };
@@ -85,8 +89,7 @@ pub(super) fn read_shapes(
     Ok(shapes)
 }
 
-fn read_schema(file: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Schema> {
-    let bytes = files.get(file).ok_or_else(|| PackError::at(file, "", 0, PackErrorKind::MissingFile))?;
+fn read_schema(file: &str, bytes: &[u8]) -> Result<Schema> {
     let doc = json::scan(bytes).map_err(|error| PackError {
         file: file.to_owned(),
         line: error.line,
@@ -99,12 +102,29 @@ fn read_schema(file: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Schema> 
         .with_pattern_options(PatternOptions::regex())
         .build(&value)
         .map_err(|error| {
-            let at = doc.root().span().start;
+            let place = error.instance_path().to_string().parse::<Pointer>().ok();
+            let node = place.filter(|place| !place.is_root()).and_then(|place| doc.at(&place));
+            let at = node.or_else(|| broken_reference(&doc, doc.root())).unwrap_or(doc.root()).span().start;
             PackError::at(file, doc.text(), at, PackErrorKind::Schema { message: error.to_string() })
         })?;
     let compact = canonical::python_dumps(doc.root(), canonical::PythonForm::Compact, None);
     let fit = Fit::new(&value);
     Ok(Schema { file: file.to_owned(), value, validator, fit, compact })
+}
+
+/// A reference that leads nowhere, or out of the schema: the error that tells of it has no place.
+fn broken_reference<'d>(doc: &'d Doc<'d>, node: Node<'d>) -> Option<Node<'d>> {
+    let target = node.get("$ref").and_then(|reference| Some((reference, reference.as_str()?.into_owned())));
+    if let Some((reference, text)) = target
+        && match text.strip_prefix('#').map(str::parse::<Pointer>) {
+            Some(Ok(at)) => doc.at(&at).is_none(),
+            Some(Err(_)) => false,
+            None => true,
+        }
+    {
+        return Some(reference);
+    }
+    node.children().find_map(|child| broken_reference(doc, child))
 }
 
 impl Pack {

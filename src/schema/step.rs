@@ -13,6 +13,7 @@ use super::error::{PackError, PackErrorKind};
 use super::expr::Expression;
 use super::fact::{FactSource, FactSpec};
 use super::reader::Table;
+use super::wasm::WasmStep;
 use crate::base::json::{Json, PointerPattern, print_compact};
 
 /// A value that a step writes.
@@ -89,6 +90,7 @@ pub(super) enum Op {
         key: String,
         value: String,
     },
+    Wasm(WasmStep),
 }
 
 #[derive(Debug, Clone)]
@@ -102,7 +104,7 @@ pub(super) struct Step {
 
 const OPS: &[&str] = &[
     "set", "default", "rename", "move", "copy", "remove", "preserve", "map", "cast", "require", "compute",
-    "for_each", "entries",
+    "for_each", "entries", "wasm",
 ];
 
 /// What stands around a step: nothing, or the `for_each` that it is in.
@@ -159,11 +161,12 @@ impl Step {
     fn read(table: &Table<'_, '_>, facts: &[FactSpec], around: &Around) -> Result<Self, PackError> {
         let name = table.need_text("op")?;
         let when = around.when(table)?;
-        // `require` is about the whole document unless it says `path`.
+        // These are about the whole document unless they say `path`.
+        let whole = matches!(name.value.as_str(), "require" | "wasm");
         let path = match table.pattern("path")? {
-            None if name.value == "require" => around.path.clone(),
+            None if whole => around.path.clone(),
             None => table.need_pattern("path")?,
-            Some(path) if path.is_root() && around.path.is_root() && name.value != "require" => {
+            Some(path) if path.is_root() && around.path.is_root() && !whole => {
                 let text = table
                     .need_text("path")
                     .unwrap_or(super::reader::Placed { at: table.at, value: String::new() });
@@ -194,6 +197,7 @@ impl Step {
             }
             "compute" => read_compute(table, read_after(table)?)?,
             "entries" => read_entries(table)?,
+            "wasm" => Op::Wasm(WasmStep::read(table)?),
             _ => {
                 let kind = PackErrorKind::UnknownOp { op: name.value, known: OPS };
                 return Err(table.source.error(name.at, kind));
@@ -229,6 +233,7 @@ impl Step {
             Op::Copy { to } => vec![to.clone()],
             Op::Remove { .. } | Op::Record => vec![removed()],
             Op::Require { .. } => Vec::new(),
+            Op::Wasm(guest) => guest.writes(&self.path),
         }
     }
 
@@ -236,21 +241,24 @@ impl Step {
     pub fn changes(&self) -> Vec<PointerPattern> {
         match &self.op {
             Op::Default { also_null: false, .. } | Op::Copy { .. } | Op::Require { .. } => Vec::new(),
+            Op::Wasm(guest) => guest.writes(&self.path),
             _ => vec![self.path.clone()],
         }
     }
 
     /// The places that get a value out of nothing, which a measured member must not.
-    pub fn invents(&self) -> Option<&PointerPattern> {
+    pub fn invents(&self) -> Vec<PointerPattern> {
         let literal = |value: &Source| match value {
             Source::Literal(Json::Null) => false,
             Source::Literal(_) => true,
             Source::Facts(..) | Source::FromVersion => true,
         };
         match &self.op {
-            Op::Set { value, .. } | Op::Default { value, .. } if literal(value) => Some(&self.path),
-            Op::Map { .. } | Op::Compute { .. } => Some(&self.path),
-            _ => None,
+            Op::Set { value, .. } | Op::Default { value, .. } if literal(value) => vec![self.path.clone()],
+            Op::Map { .. } | Op::Compute { .. } => vec![self.path.clone()],
+            // What a module makes of what it reads cannot be known.
+            Op::Wasm(guest) => guest.writes(&self.path),
+            _ => Vec::new(),
         }
     }
 
@@ -267,6 +275,9 @@ impl Step {
         all.extend(self.when.iter().map(|condition| condition.at.clone()));
         if let Op::Require { that, .. } = &self.op {
             all.extend(that.iter().map(|condition| condition.at.clone()));
+        }
+        if let Op::Wasm(guest) = &self.op {
+            all.extend(guest.reads(&self.path));
         }
         if let Op::Set { value: Source::Facts(facts, _), .. }
         | Op::Default { value: Source::Facts(facts, _), .. } = &self.op
@@ -336,6 +347,7 @@ impl Step {
             Op::Entries { to_list, key, value } => {
                 ("entries", json!({"to_list": to_list, "key": key, "value": value}))
             }
+            Op::Wasm(guest) => ("wasm", guest.compiled()),
             Op::Require { that, text } => (
                 "require",
                 json!({"that": that.iter().map(Condition::compiled).collect::<Vec<_>>(), "text": text}),

@@ -18,18 +18,22 @@ impl Pack {
     /// The places of a document that the schema of its shape (`version` or `version/variant`) does
     /// not describe, in the order of the text; none for a shape that the pack does not have.
     pub fn undescribed(&self, doc: &Doc<'_>, shape: &str) -> Vec<Pointer> {
-        let known = |known: &&super::shape::Shape| known.name() == shape || known.version == shape;
         let mut found = Vec::new();
-        if let Some(shape) = self.shapes.iter().find(known) {
-            let root = &self.schemas[shape.schema].value;
+        if let Some(root) = self.schema_of(shape) {
             walk(root, &parts(root, root, doc.root()), doc.root(), &mut found);
         }
         found
     }
+
+    /// The JSON Schema of a shape, written `version` or `version/variant`.
+    pub(super) fn schema_of(&self, shape: &str) -> Option<&Value> {
+        let known = |known: &&super::shape::Shape| known.name() == shape || known.version == shape;
+        self.shapes.iter().find(known).map(|shape| &self.schemas[shape.schema].value)
+    }
 }
 
 /// What applies to a node: the schema itself, what it refers to, and each branch of its unions.
-fn parts<'s>(root: &'s Value, schema: &'s Value, node: Node<'_>) -> Vec<&'s Value> {
+pub(super) fn parts<'s>(root: &'s Value, schema: &'s Value, node: Node<'_>) -> Vec<&'s Value> {
     let mut parts = Vec::new();
     gather(root, schema, node, 0, &mut parts);
     parts
@@ -102,7 +106,7 @@ fn walk(root: &Value, schemas: &[&Value], node: Node<'_>, found: &mut Vec<Pointe
 }
 
 /// What one schema says of a member by name; `additionalProperties` only where nothing else does.
-fn rules_for<'s>(schema: &'s Value, name: &str) -> Vec<&'s Value> {
+pub(super) fn rules_for<'s>(schema: &'s Value, name: &str) -> Vec<&'s Value> {
     let mut rules: Vec<&Value> = schema.get("properties").and_then(|own| own.get(name)).into_iter().collect();
     if rules.is_empty()
         && let Some(Value::Object(patterns)) = schema.get("patternProperties")

@@ -80,13 +80,15 @@ impl Store {
         let policy = options.policy.as_ref();
         let given = policy.map(|policy| Given { policy, pinned: &pinned, fresh: options.fresh });
         let cosigned = given.map(|given| self.check_policy(&given, checkpoint, kept, roots, ring, report));
-        let mut cosigned = cosigned.flatten();
+        let signed = self.check_words(options, kept, roots, report)?;
+        let mut others: Vec<Voucher> = cosigned.flatten().into_iter().chain(signed).collect();
+        others.sort_by_key(|voucher| voucher.size);
         let since = options.since.as_ref().map(|since| (since, "the checkpoint given", Code::SinceMismatch));
         let ours = checkpoint.map(|ours| (ours, paths::CHECKPOINT, Code::CheckpointMismatch));
         for (checkpoint, place, code) in since.into_iter().chain(ours) {
             let kept_elsewhere = code == Code::SinceMismatch;
-            if let Some(voucher) = cosigned.take_if(|_| !kept_elsewhere) {
-                report.anchor(&mut covered, voucher);
+            if !kept_elsewhere {
+                others.drain(..).for_each(|voucher| report.anchor(&mut covered, voucher));
             }
             let mut sound = true;
             if checkpoint.body.origin != self.config.origin {
@@ -130,9 +132,7 @@ impl Store {
                 report.anchor(&mut covered, Voucher { size, anchored, by });
             }
         }
-        if let Some(voucher) = cosigned {
-            report.anchor(&mut covered, voucher);
-        }
+        others.into_iter().for_each(|voucher| report.anchor(&mut covered, voucher));
         if covered < report.entries {
             let by = "consistent, not anchored".to_owned();
             report.anchor(&mut covered, Voucher { size: report.entries, anchored: false, by });

@@ -4,18 +4,21 @@
 use super::publish::Checkpoint;
 use super::{Store, StoreError};
 use crate::backend::is_temp_name;
+use crate::base::clock::Moment;
+use crate::base::digest::Sha256;
 use crate::format::paths;
+use crate::format::stamp::Stamp;
 use crate::format::witness::WitnessRequest;
 use crate::merkle;
-use crate::note::{MAX_NOTE_BYTES, NoteSignature, WitnessKey};
+use crate::note::{AllowedSigners, MAX_NOTE_BYTES, NoteSignature, SshSignature, WitnessKey};
 
 /// An anchor that was taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Anchored {
     /// The size of the log that it is about.
     pub size: u64,
-    /// Whose word it is, and for which second since 1970.
-    pub by: Vec<(String, u64)>,
+    /// Whose word it is, and for when, where it says so.
+    pub by: Vec<(String, Option<Moment>)>,
     /// The entry that notes it.
     pub entry: Option<u64>,
 }
@@ -138,7 +141,8 @@ impl Store {
                     // A later cosignature of the same text takes the place of an earlier one.
                     cosigned.note.drop_signatures_of(witness.name(), witness.id());
                     cosigned.note.add((*signature).clone());
-                    by.push((format!("{}+{}", witness.name(), witness.id()), seconds));
+                    let time = Some(Moment::from_seconds(seconds));
+                    by.push((format!("{}+{}", witness.name(), witness.id()), time));
                 }
             }
             if by.len() == known.len() {
@@ -151,7 +155,7 @@ impl Store {
     fn take_anchor(
         &self,
         cosigned: &Checkpoint,
-        by: Vec<(String, u64)>,
+        by: Vec<(String, Option<Moment>)>,
         note: bool,
     ) -> Result<Anchored, StoreError> {
         let kept = {
@@ -164,6 +168,62 @@ impl Store {
         };
         let entry = if note { Some(self.note_anchor(kept.note.to_string().as_bytes())?) } else { None };
         Ok(Anchored { size: kept.body.size, by, entry })
+    }
+
+    /// The current checkpoint, which is kept from now on: its text is what others sign.
+    pub fn checkpoint_to_anchor(&self) -> Result<Checkpoint, StoreError> {
+        let checkpoint = self.checkpoint()?.ok_or(StoreError::NoCheckpoint)?;
+        let _lock = self.lock()?;
+        self.keep_checkpoint(&checkpoint)
+    }
+
+    /// Takes in an SSH signature by one of these signers of a kept checkpoint's text.
+    pub fn add_ssh_signature(
+        &self,
+        bytes: &[u8],
+        signers: &AllowedSigners,
+        note: bool,
+    ) -> Result<Anchored, StoreError> {
+        let refused = |why: String| StoreError::Anchor(why);
+        let signature = SshSignature::parse(bytes).map_err(|error| refused(error.to_string()))?;
+        let who = signers.who(&signature).ok_or_else(|| {
+            refused(format!("{} is not among the allowed signers", signature.fingerprint()))
+        })?;
+        let of = self.checkpoint_of(|text| signature.check(text).is_ok())?;
+        let place = paths::anchor_word(of.body.size, &Sha256::of(bytes), paths::SSH_WORD);
+        self.take_word(&of, &place, bytes, (format!("{who} ({})", signature.fingerprint()), None), note)
+    }
+
+    /// Takes in a time stamp over a kept checkpoint's text. Its signature is not checked.
+    pub fn add_stamp(&self, bytes: &[u8], note: bool) -> Result<Anchored, StoreError> {
+        let stamp = Stamp::parse(bytes).map_err(|error| StoreError::Anchor(error.to_string()))?;
+        let of = self.checkpoint_of(|text| Sha256::of(text.as_bytes()) == stamp.digest)?;
+        let place = paths::anchor_word(of.body.size, &Sha256::of(bytes), paths::STAMP_WORD);
+        self.take_word(&of, &place, bytes, (format!("the time stamp {place}"), Some(stamp.time)), note)
+    }
+
+    /// The newest of the store's checkpoints whose text is the one meant.
+    fn checkpoint_of(&self, is_it: impl Fn(&str) -> bool) -> Result<Checkpoint, StoreError> {
+        let kept = self.kept_checkpoints()?.into_iter().filter_map(|(_, kept)| kept.ok());
+        let found = kept.chain(self.checkpoint()?).filter(|known| is_it(known.note.text())).last();
+        found.ok_or_else(|| StoreError::Anchor("it is of none of this store's checkpoints".to_owned()))
+    }
+
+    fn take_word(
+        &self,
+        of: &Checkpoint,
+        place: &str,
+        bytes: &[u8],
+        by: (String, Option<Moment>),
+        note: bool,
+    ) -> Result<Anchored, StoreError> {
+        {
+            let _lock = self.lock()?;
+            self.keep_checkpoint(of)?;
+            self.disk.replace_durably(place, bytes, 0o644)?;
+        }
+        let entry = if note { Some(self.note_anchor(bytes)?) } else { None };
+        Ok(Anchored { size: of.body.size, by: vec![by], entry })
     }
 
     /// Puts an anchor's own bytes into the log: what comes after was written after it was made.

@@ -15,6 +15,7 @@ use crate::backend::{Disk, Kind};
 use crate::base::digest::{BlobId, Hasher};
 use crate::base::limits;
 use crate::format::bundle::bag;
+use crate::format::policy::Policy;
 use crate::note::VerifyingKey;
 use crate::plan::bundle::{self, Checked, Facts};
 
@@ -33,13 +34,17 @@ pub struct EvidenceCheck {
     pub bytes: u64,
 }
 
-/// Checks a bundle for a reader who trusts these keys.
-pub fn check_evidence(path: &Path, pinned: &[VerifyingKey]) -> Result<EvidenceCheck, StoreError> {
+/// Checks a bundle for a reader who trusts these keys, and asks for what a policy asks.
+pub fn check_evidence(
+    path: &Path,
+    pinned: &[VerifyingKey],
+    policy: Option<&Policy>,
+) -> Result<EvidenceCheck, StoreError> {
     let meta = std::fs::metadata(path).map_err(|error| refused(path, error.to_string()))?;
     let facts = if meta.is_dir() { folder(path)? } else { zipped(path)? };
     let bytes = facts.files.values().map(|blob| blob.bytes).sum();
     let files = facts.files.len() as u64;
-    Ok(EvidenceCheck { checked: bundle::check(&facts, pinned), files, bytes })
+    Ok(EvidenceCheck { checked: bundle::check(&facts, pinned, policy), files, bytes })
 }
 
 /// Takes in one file: hashed, and kept where a rule looks into it.

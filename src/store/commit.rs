@@ -301,7 +301,7 @@ impl Operation {
         let (_writer, segments) = self.keep_all(group)?;
         let mut filled = self.fill_group(session.head.size, group)?;
         if !filled.entries.is_empty() {
-            let bytes = self.with_run_map(&mut session, &filled, group)?;
+            let bytes = self.with_run_map(&mut session, &mut filled, group)?;
             let batch = Batch { first: session.head.size, segments, entries: bytes };
             session.append(&batch)?;
             let foreign = self.apply_group(&mut session, &mut filled, group)?;
@@ -387,12 +387,13 @@ impl Operation {
     fn with_run_map(
         &mut self,
         session: &mut Session<'_>,
-        filled: &Filled,
+        filled: &mut Filled,
         group: &[Request],
     ) -> Result<Vec<Vec<u8>>, StoreError> {
-        let mut all: Vec<Vec<u8>> = filled.entries.iter().map(|new| new.bytes.clone()).collect();
+        let mut all: Vec<Vec<u8>> =
+            filled.entries.iter_mut().map(|new| std::mem::take(&mut new.bytes)).collect();
         let Some(last) = filled.entries.iter().rfind(|new| new.entry.run().is_some()) else { return Ok(all) };
-        let new = filled.entries.iter().map(|new| (&new.entry, new.bytes.as_slice()));
+        let new = filled.entries.iter().map(|new| &new.entry).zip(all.iter().map(Vec::as_slice));
         if let Some(map) = session.map()?.apply(&self.store, new)? {
             // In the name of one whose actor is durable with this batch.
             let clock = &*self.store.context.clock;
@@ -416,7 +417,10 @@ impl Operation {
         let mut foreign: Vec<Vec<Foreign>> = group.iter().map(|_| Vec::new()).collect();
         for Entered { request, change, entry, .. } in &filled.entries {
             let staged = match &group[*request].changes[*change] {
-                Change::Store(_) => continue,
+                Change::Store(entry) => {
+                    self.store.place_installed(entry)?;
+                    continue;
+                }
                 Change::Run { what: What::New { staged, .. } | What::Rewrite { staged, .. }, .. } => {
                     Some(staged.as_str())
                 }
@@ -551,9 +555,10 @@ impl Operation {
 
     /// Ends the operation: the index is brought up to date. A failure there changes nothing, since
     /// the index is rebuilt whenever it is missing or behind.
-    /// While other threads commit it is left to the last of them, and to readers.
+    /// Where threads commit together it is left to whoever reads next: they would only wait for each
+    /// other.
     pub fn end(self) {
-        if self.store.committer.is_idle() {
+        if self.store.committer.is_alone() {
             let _ = self.store.index();
         }
     }

@@ -18,12 +18,13 @@ use crate::base::id::RunKey;
 use crate::format::actor::{Actor, Reason};
 use crate::format::bundle::dsse::{self, Envelope};
 use crate::format::bundle::statement::{Claims, LogHead, RunClaim, Statement};
-use crate::format::bundle::{self, Contents, RunContents, Told, bag, guide, metadata, more, report};
+use crate::format::bundle::{self, Anchor, Contents, RunContents, Told, bag, guide, metadata, more, report};
 use crate::format::entry::Entry;
 use crate::format::file_list::ListBlob;
 use crate::format::finding::Finding;
 use crate::format::paths;
 use crate::format::verification::Verification;
+use crate::merkle;
 use crate::note::{SigningKey, VerifyingKey};
 use target::Target;
 
@@ -106,7 +107,7 @@ impl Making<'_> {
             LogHead { origin: body.origin.clone(), size: body.size, root: Sha256::from_bytes(body.root) };
         let signatures = self.checkpoint.note.signatures();
         let signers = signatures.iter().map(|line| format!("{}+{}", line.name, line.id)).collect();
-        let mut contents = Contents { log, signers, runs: Vec::new() };
+        let mut contents = Contents { log, signers, anchors: Vec::new(), runs: Vec::new() };
         let mut claims = Vec::new();
         for (at, key) in runs.iter().enumerate() {
             self.store.context.progress.at(at as u64, runs.len() as u64);
@@ -114,6 +115,7 @@ impl Making<'_> {
             claims.extend(claim(&run));
             contents.runs.push(run);
         }
+        contents.anchors = self.anchors(&contents, target)?;
         let payload: Vec<(String, u64, String)> = target.listed().collect();
         target.put(bundle::METADATA, &metadata::print(&contents, &payload))?;
         let signed_by = self.tags(&contents, claims, target)?;
@@ -141,6 +143,34 @@ impl Making<'_> {
         signed.sort_by_key(ToString::to_string);
         signed.dedup();
         Ok(signed)
+    }
+
+    /// For each entry the first cosigned checkpoint that covers it.
+    fn anchors(&self, contents: &Contents, target: &mut Target) -> Result<Vec<Anchor>, StoreError> {
+        let mut kept = BTreeMap::new();
+        for (_, checkpoint) in self.store.kept_checkpoints()? {
+            let Ok(Checkpoint { note, body, .. }) = checkpoint else { continue };
+            let anchor = Anchor::of(&contents.log.origin, body.size, &note);
+            if let Some(anchor) = anchor.filter(|anchor| anchor.size <= contents.log.size) {
+                kept.insert(body.size, (note, anchor));
+            }
+        }
+        let entries = contents.runs.iter().flat_map(|run| &run.entries);
+        let covers = |told: &Told| kept.range(told.index + 1..).next().map(|(size, _)| *size);
+        let sizes: BTreeSet<u64> = entries.filter_map(covers).collect();
+        let mut anchors = Vec::new();
+        for size in sizes {
+            let Some((note, anchor)) = kept.remove(&size) else { continue };
+            let reader = self.store.hash_reader(&self.view);
+            let proof = merkle::prove_consistency(size, contents.log.size, &reader).map_err(|error| {
+                StoreError::LogDamaged { place: "audit/tile".to_owned(), why: error.to_string() }
+            })?;
+            let lines: String = proof.iter().map(|hash| format!("{hash}\n")).collect();
+            target.put(&bundle::anchor(size), note.to_string().as_bytes())?;
+            target.put(&bundle::anchor_proof(size), lines.as_bytes())?;
+            anchors.push(anchor);
+        }
+        Ok(anchors)
     }
 
     /// Everything of one run.

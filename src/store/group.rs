@@ -122,10 +122,10 @@ impl Committer {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nobody commits or waits for it.
-    pub fn is_idle(&self) -> bool {
+    /// Whether nobody else commits, as far as the last batch shows.
+    pub fn is_alone(&self) -> bool {
         let queue = self.queue();
-        !queue.leading && queue.waiting.is_empty()
+        !queue.leading && queue.waiting.is_empty() && queue.last.is_none_or(|(members, _)| members == 1)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -250,6 +250,6 @@ mod tests {
             assert_eq!((panicked, unanswered), (1, 2));
         });
         assert!(committer.submit(request(1), done).is_ok());
-        assert!(committer.is_idle());
+        assert!(committer.is_alone());
     }
 }

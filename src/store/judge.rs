@@ -56,7 +56,9 @@ impl Store {
         let mut entry = operation.entry(EntryKind::Verified);
         entry.detail = Some(Sha256::of(&bytes));
         entry.outcome = Some(record.verdict().as_str().to_owned());
-        told(operation.tell(vec![bytes], vec![Change::Store(entry)])?, operation).map(|entries| entries[0])
+        let answers = operation.tell(vec![bytes], vec![Change::Store(entry)])?;
+        operation.end();
+        indexes(answers).map(|entries| entries[0])
     }
 
     /// Puts what a person said of runs into the log; gives each entry's index.
@@ -64,8 +66,13 @@ impl Store {
         let mut operation = Operation::tell_only(self)?;
         let outcome = Some(review.as_str().to_owned());
         let what = || What::Tell { kind: EntryKind::Reviewed, detail: None, outcome: outcome.clone() };
-        let changes = runs.iter().map(|key| Change::run(key.clone(), what())).collect();
-        told(operation.tell(Vec::new(), changes)?, operation)
+        let mut answers = Vec::with_capacity(runs.len());
+        for batch in runs.chunks(limits::BATCH_CHANGES) {
+            let changes = batch.iter().map(|key| Change::run(key.clone(), what())).collect();
+            answers.extend(operation.tell(Vec::new(), changes)?);
+        }
+        operation.end();
+        indexes(answers)
     }
 
     /// Puts notes into the log, each an entry that names the note's bytes, which are kept among the
@@ -73,7 +80,7 @@ impl Store {
     /// at the same time share what it costs to make the entries durable.
     pub fn note(&self, notes: &[Vec<u8>]) -> Result<Vec<u64>, StoreError> {
         let mut operation = Operation::tell_only(self)?;
-        let mut entries = Vec::with_capacity(notes.len());
+        let mut answers = Vec::with_capacity(notes.len());
         for batch in notes.chunks(limits::BATCH_CHANGES) {
             let entry = |note: &Vec<u8>| {
                 let mut entry = operation.entry(EntryKind::Noted);
@@ -81,16 +88,13 @@ impl Store {
                 Change::Store(entry)
             };
             let changes = batch.iter().map(entry).collect();
-            for answer in operation.tell(batch.to_vec(), changes)? {
-                entries.push(answer.map_err(StoreError::Conflict)?.entry);
-            }
+            answers.extend(operation.tell(batch.to_vec(), changes)?);
         }
-        operation.end();
-        Ok(entries)
+        // The index has nothing to say of notes that its next reader would miss: that one brings it up.
+        indexes(answers)
     }
 }
 
-fn told(answers: Vec<Result<Committed, Conflict>>, operation: Operation) -> Result<Vec<u64>, StoreError> {
-    operation.end();
+fn indexes(answers: Vec<Result<Committed, Conflict>>) -> Result<Vec<u64>, StoreError> {
     answers.into_iter().map(|answer| Ok(answer.map_err(StoreError::Conflict)?.entry)).collect()
 }

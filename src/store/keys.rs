@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
 
-use super::{KeyTrouble, Store, StoreError};
+use super::{Context, KeyTrouble, Store, StoreError};
 use crate::backend::{Disk, FileLock, Kind, is_temp_name};
 use crate::base::clock::Clock;
 use crate::base::digest::Sha256;
@@ -164,11 +164,15 @@ impl Signer {
     }
 
     /// Opens the memory and keeps other processes out of it until the lock is dropped.
-    pub(super) fn open_memory(&self, holder: &str, wait: Duration) -> Result<Memory, StoreError> {
+    pub(super) fn open_memory(&self, context: &Context) -> Result<Memory, StoreError> {
         Disk::make_root(&self.memory)?;
         let disk = Disk::open(&self.memory)?;
+        let disk = match &context.hook {
+            Some(hook) => disk.with_hook(Arc::clone(hook)),
+            None => disk,
+        };
         let name = self.memory_name();
-        let lock = FileLock::acquire(&disk, &format!("{name}.lock"), holder, wait)?;
+        let lock = FileLock::acquire(&disk, &format!("{name}.lock"), &context.holder, context.lock_timeout)?;
         Ok(Memory { disk, name, _lock: lock })
     }
 

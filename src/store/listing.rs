@@ -12,6 +12,7 @@ use crate::base::digest::Sha256;
 use crate::base::id::{JobId, OperationId, RunKey};
 use crate::base::limits::TILE_WIDTH;
 use crate::format::actor::{Actor, Reason};
+use crate::format::carried::TargetRecord;
 use crate::format::entry::{Entry, EntryKind};
 use crate::format::paths;
 use crate::plan::replay;
@@ -54,6 +55,8 @@ pub struct LogRow {
     pub actor: Option<String>,
     /// Why, if said and still there.
     pub reason: Option<String>,
+    /// The file outside the store that it is about; `None` when the record is gone or damaged.
+    pub target: Option<String>,
 }
 
 /// A batch that a command began and did not end.
@@ -134,8 +137,13 @@ impl Listing<'_> {
             Some(digest) => self.text(digest, |bytes| Reason::parse(bytes).ok().map(|reason| reason.text))?,
             None => None,
         };
+        let path = |bytes: &[u8]| TargetRecord::parse(bytes).ok().map(|target| target.path);
+        let target = match &entry.target {
+            Some(digest) => self.store.blobs.get(digest)?.and_then(|bytes| path(&bytes)),
+            None => None,
+        };
         self.left -= 1;
-        let row = LogRow { index, entry, leaf: replay::leaf(bytes), settled, actor, reason };
+        let row = LogRow { index, entry, leaf: replay::leaf(bytes), settled, actor, reason, target };
         Ok(show(row)? && self.left > 0)
     }
 

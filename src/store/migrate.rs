@@ -296,6 +296,18 @@ impl Store {
 }
 
 /// Insists that the pack has a version.
+/// The shape or version that a name means: of a version with several shapes that one to which the
+/// pack leads, if it does.
+pub(super) fn target_of(pack: &Pack, name: &str) -> Result<String, StoreError> {
+    let version = pack.version_of_shape(name);
+    if version.is_some_and(|version| version != name) {
+        return Ok(name.to_owned());
+    }
+    has_version(pack, name)?;
+    let head = pack.head();
+    Ok(if pack.version_of_shape(head) == Some(name) { head.to_owned() } else { name.to_owned() })
+}
+
 pub(super) fn has_version(pack: &Pack, version: &str) -> Result<(), StoreError> {
     let known = pack.versions();
     if known.contains(&version) {

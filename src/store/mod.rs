@@ -46,6 +46,7 @@ mod tiles;
 mod verify;
 mod versions;
 mod witness;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::commit::{Change, Operation};
 use super::source::{self, Given, Reading};
 use super::{Store, StoreError};
-use crate::backend::{DiskError, Kind};
+use crate::backend::{DiskError, Kind, is_temp_name};
 use crate::base::canonical;
 use crate::base::digest::{BlobId, Sha256};
 use crate::base::id::JobId;
@@ -197,7 +197,7 @@ impl Store {
         for answer in operation.commit(stage, vec![Change::Store(entry)])? {
             installed.entry = answer.map_err(StoreError::Conflict)?.entry;
         }
-        // The log has it now; files that an interruption leaves out are put back by the same command.
+        // What stood in the way of its files is an error for whoever installs it.
         self.place_pack(&folder, files)?;
         operation.end();
         Ok(Installation { installed, unchanged: false, count: files.len(), replaced })
@@ -208,6 +208,42 @@ impl Store {
             Err(error) if error.is_not_found() || error.is_not_folder() => Ok(None),
             read => Ok(read?),
         }
+    }
+
+    /// Puts the files of a committed installation in their place, from the objects. What stands in the
+    /// way there is a finding of `verify`, and stops no command that finishes the installation.
+    pub(super) fn place_installed(&self, entry: &Entry) -> Result<(), StoreError> {
+        let (EntryKind::PackInstalled, Some(pack), Some(files)) = (entry.kind, &entry.pack, entry.files)
+        else {
+            return Ok(());
+        };
+        let installed = InstalledPack { pack: pack.clone(), files, entry: 0 };
+        self.drop_half_written(&installed.folder())?;
+        match self.place_pack(&installed.folder(), &self.installed_files(&installed)?) {
+            Err(StoreError::Disk(error))
+                if error.is_not_folder() || error.is_not_regular() || error.is_exists() =>
+            {
+                Ok(())
+            }
+            placed => placed,
+        }
+    }
+
+    /// Takes away what an interrupted installation left half-written below a pack's folder. Only the
+    /// holder of the store lock.
+    fn drop_half_written(&self, folder: &str) -> Result<(), StoreError> {
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in self.disk.list(&folder).unwrap_or_default() {
+                let path = format!("{folder}/{}", entry.name.to_string_lossy());
+                if is_temp_name(&entry.name) {
+                    self.disk.discard(&path)?;
+                } else if entry.kind == Kind::Dir {
+                    folders.push(path);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn place_pack(&self, folder: &str, files: &PackFiles) -> Result<(), StoreError> {

@@ -10,6 +10,7 @@ use crate::base::digest::Sha256;
 use crate::format::finding::{Code, Finding};
 use crate::format::paths;
 use crate::format::policy::{Judged, Policy, staleness};
+use crate::format::stamp::Stamp;
 use crate::note::{MAX_NOTE_BYTES, VerifyingKey};
 use crate::plan::keys::Keyring;
 use crate::plan::times::{self, Outside};
@@ -69,12 +70,12 @@ impl Store {
         }
         let time = best.as_ref().and_then(|(_, judged, _)| judged.time);
         let stale = given.fresh.and_then(|limit| staleness(time, limit, self.context.clock.now()));
+        report.fresh = given.fresh.is_some() && stale.is_none();
         if let Some((expected, found)) = stale {
             let finding = Finding::of_store(Code::NotFresh, paths::ANCHORS);
             report.findings.push(finding.expected(expected).found(found));
         }
         let (size, judged, signer) = best?;
-        report.cosigned = given.policy.asks_witnesses();
         let by = match judged.by.is_empty() {
             true => signer,
             false => format!("anchored by {judged}"),
@@ -91,13 +92,17 @@ impl Store {
         report: &mut VerifyReport,
     ) -> Result<(), StoreError> {
         for (index, digest) in noted {
-            let Some(policy) = &options.policy else { break };
             // What is gone or damaged is a finding of the objects, and most notes are of other things.
             let small = self.blobs.find(digest)?.is_some_and(|id| id.bytes <= MAX_NOTE_BYTES as u64);
             let Some(bytes) = small.then(|| self.blobs.get(digest).ok().flatten()).flatten() else {
                 continue;
             };
-            let Ok(anchor) = Checkpoint::parse(&bytes, "") else { continue };
+            if let Ok(stamp) = Stamp::parse(&bytes) {
+                report.bounds.after.push((*index, stamp.time, format!("the time stamp in entry {index}")));
+            }
+            let (Some(policy), Ok(anchor)) = (&options.policy, Checkpoint::parse(&bytes, "")) else {
+                continue;
+            };
             let judged = policy.judge(&anchor.note).ok();
             if let Some((judged, time)) = judged.and_then(|judged| judged.time.map(|time| (judged, time))) {
                 report.bounds.after.push((*index, Moment::from_seconds(time), judged.to_string()));

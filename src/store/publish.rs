@@ -80,7 +80,6 @@ impl Store {
     /// Signs the settled tree with each of these keys, which must be keys that sign this log, and writes
     /// it to `audit/checkpoint`, unless it is there already.
     pub fn publish(&self, signers: &[Signer]) -> Result<Checkpoint, StoreError> {
-        let context = &self.context;
         let _lock = self.lock()?;
         let view = self.log()?;
         let ring = self.keyring()?;
@@ -91,7 +90,7 @@ impl Store {
         for signer in &signers {
             signer.fits(&self.config.origin)?;
             self.may_sign(&ring, signer)?;
-            let memory = signer.open_memory(&context.holder, context.lock_timeout)?;
+            let memory = signer.open_memory(&self.context)?;
             let remembered = memory.read()?;
             self.extends(signer, remembered, &view)?;
             memories.push((memory, remembered));

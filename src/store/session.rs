@@ -105,7 +105,10 @@ impl<'s> Session<'s> {
         }
         let redo = Redo::begin(self.store)?;
         for (entry, wanted) in &entries {
-            let (Some(key), Some(wanted)) = (entry.run(), wanted) else { continue };
+            let (Some(key), Some(wanted)) = (entry.run(), wanted) else {
+                self.store.place_installed(entry)?;
+                continue;
+            };
             let target = Target { entry, states: &chains[&key], wanted: *wanted, staged: None };
             if let Some(found) = self.store.apply(&target, &mut self.touched)? {
                 self.foreign.push(found);

@@ -47,10 +47,10 @@ impl Stage {
         store.blobs.set_committed(&store.committed_marks()?);
         Ok(Self {
             store: store.clone(),
+            blobs: store.blobs.writer_in(&dir),
             dirs: vec![dir.clone()],
             dir,
             lock,
-            blobs: store.blobs.writer(),
             next: 0,
             files: Vec::new(),
         })
@@ -158,7 +158,7 @@ impl Stage {
         reading.held_still(blob.bytes)?;
         let full = format!("{}/{path}", folder.path);
         // A hard link shares its inode, and so its mode, with the blob: nothing of its own to flush.
-        if !matches!(self.store.blobs.place(&blob, &full, mode(exec))?, Placed::HardLink) {
+        if !matches!(self.blobs.place(&blob, &full, mode(exec))?, Placed::HardLink) {
             self.files.push(full);
         }
         folder.entries.push(FileEntry::file(path, blob, exec));

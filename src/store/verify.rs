@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use rayon::prelude::*;
 
 use super::anchor::{Interval, Roots, check_keys};
+use super::carry::Carried;
 use super::facts::{self, Logged, PriorFiles};
 use super::keyring::is_key_entry;
 use super::publish::Checkpoint;
@@ -25,7 +26,7 @@ use crate::format::finding::{Code, Exceptions, Finding};
 use crate::format::paths;
 use crate::format::policy::Policy;
 use crate::merkle;
-use crate::note::VerifyingKey;
+use crate::note::{AllowedSigners, VerifyingKey};
 use crate::plan::keys::{KeyEvent, Keyring};
 use crate::plan::replay::{Replay, RunState};
 use crate::plan::times::Bounds;
@@ -43,6 +44,8 @@ pub struct VerifyOptions {
     pub since: Option<Checkpoint>,
     /// Whose word counts, and who must have cosigned.
     pub policy: Option<Policy>,
+    /// Whose SSH signatures count.
+    pub allowed_signers: Option<AllowedSigners>,
     /// How old the cosignatures that the policy asks for may be, in milliseconds.
     pub fresh: Option<i64>,
     /// Whether a part of the log that nothing vouches for is a finding.
@@ -80,8 +83,11 @@ pub struct VerifyReport {
     pub since_holds: Option<bool>,
     /// Whether a checkpoint meets the policy, when one was given.
     pub policy_holds: Option<bool>,
-    /// Whether it does by the word of witnesses.
-    pub cosigned: bool,
+    /// Whether witnesses vouch for it as lately as asked.
+    pub fresh: bool,
+    /// Time stamps that are over checkpoints of this log: size, time, where they lie. Their signatures are
+    /// not checked.
+    pub stamps: Vec<(u64, Moment, String)>,
     /// What vouches for which part of the log.
     pub intervals: Vec<Interval>,
     /// What anchors say of when entries were written.
@@ -107,6 +113,8 @@ struct LogFacts {
     named: BTreeMap<Sha256, u64>,
     findings: Vec<Finding>,
     /// The entries about the log's keys.
+    /// Changes outside the store.
+    carried: Carried,
     keys: Vec<KeyEvent>,
     root: Option<Sha256>,
     /// The root at each size asked for that the log reaches.
@@ -152,9 +160,12 @@ impl Store {
             let (wrong, right): (Vec<_>, Vec<_>) =
                 found.into_iter().partition(|(_, findings)| findings.iter().any(Finding::is_failure));
             settled.extend(right.into_iter().flat_map(|(_, findings)| findings));
+            if wrong.is_empty() {
+                break;
+            }
             let again = self.log_facts(&wanted, true)?;
             let unmoved = again.view.size() == log.view.size() && again.view.head.size == log.view.head.size;
-            if wrong.is_empty() || unmoved || look + 1 == LOOKS {
+            if unmoved || look + 1 == LOOKS {
                 settled.extend(wrong.into_iter().flat_map(|(_, findings)| findings));
                 break;
             }
@@ -171,6 +182,7 @@ impl Store {
             report.findings.append(&mut log.findings);
             self.check_strangers(&mut report)?;
             self.check_packs(&mut report.findings)?;
+            self.check_carried(&log.carried, &mut report.findings)?;
             self.check_objects(&log, &mut report)?;
             self.check_tmp(&log.view, &mut report);
         }
@@ -188,6 +200,7 @@ impl Store {
             named: BTreeMap::new(),
             findings: Vec::new(),
             keys: Vec::new(),
+            carried: Carried::default(),
             root: None,
             roots: wanted.clone(),
             times: Vec::new(),
@@ -231,6 +244,7 @@ impl Store {
                     if is_key_entry(&entry) {
                         facts.keys.push(self.key_event(at, &entry)?);
                     }
+                    facts.findings.extend(facts.carried.take(at, &entry));
                     for blob in entry.blobs() {
                         facts.named.entry(blob).or_insert(at);
                     }

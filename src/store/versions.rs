@@ -62,7 +62,17 @@ pub struct VersionsReport {
 impl VersionsReport {
     /// How many could migrate to the head.
     pub fn migratable(&self) -> u64 {
-        self.rows.iter().filter(|row| row.target.is_some()).map(|row| row.count).sum()
+        self.going(Next::Head)
+    }
+
+    /// How many could migrate to the end of a line of their own.
+    pub fn ending(&self) -> u64 {
+        self.going(Next::End)
+    }
+
+    fn going(&self, next: Next) -> u64 {
+        let going = self.rows.iter().filter(|row| row.target.is_some() && row.next == next);
+        going.map(|row| row.count).sum()
     }
 }
 
@@ -123,7 +133,10 @@ pub(super) fn row_of(detection: &Detection, pack: &Pack) -> VersionRow {
         }
         Detection::Newer { label } => (label.clone(), "newer".to_owned(), Some(detection.to_string())),
         Detection::Ambiguous { .. } => (none(), "ambiguous".to_owned(), Some(detection.to_string())),
-        Detection::NotThisKind { .. } => (none(), "not a manifest".to_owned(), Some(detection.to_string())),
+        Detection::NotThisKind { kind: Some(kind), .. } => {
+            (none(), "another kind".to_owned(), Some(format!("it is {kind}")))
+        }
+        Detection::NotThisKind { .. } => (none(), "not this kind".to_owned(), Some(detection.to_string())),
     };
     let mut row = VersionRow {
         version,
@@ -134,9 +147,9 @@ pub(super) fn row_of(detection: &Detection, pack: &Pack) -> VersionRow {
         path: Vec::new(),
         count: 0,
     };
-    let (from, labelled) = match detection {
-        Detection::Known { version, .. } => (version, true),
-        Detection::Legacy { version, .. } => (version, false),
+    let labelled = match detection {
+        Detection::Known { .. } => true,
+        Detection::Legacy { .. } => false,
         _ => return row,
     };
     let (route, next) = match pack.destination(&row.shape) {
@@ -156,13 +169,14 @@ pub(super) fn row_of(detection: &Detection, pack: &Pack) -> VersionRow {
     // A document without a label is migrated even where its shape is the head's: it gets the label.
     let unlabelled = !labelled && pack.version_at().is_some();
     if goes && (!route.is_empty() || unlabelled) {
-        let steps = route.iter().map(|step| version_of(step.to));
-        row.path = std::iter::once(from.clone()).chain(steps).collect();
+        let shapes = std::iter::once(row.shape.as_str()).chain(route.iter().map(|step| step.to));
+        let shapes: Vec<String> = shapes.map(str::to_owned).collect();
+        let version_of = |shape: &String| pack.version_of_shape(shape).unwrap_or(shape).to_owned();
+        let versions: Vec<String> = shapes.iter().map(version_of).collect();
+        // From one shape of a version to another: then the shapes say more.
+        let same = versions.windows(2).any(|pair| pair[0] == pair[1]);
+        row.path = if same { shapes } else { versions };
         row.target = row.path.last().cloned();
     }
     row
-}
-
-fn version_of(shape: &str) -> String {
-    shape.split('/').next().unwrap_or(shape).to_owned()
 }

@@ -44,29 +44,41 @@ use Judge::{Objects, OutOfScope};
 type Row = (&'static str, fn(&Bad), Ask, &'static str, Judge);
 
 /// A store that is about to go bad.
-struct Bad {
-    dir: PathBuf,
-    label: String,
-    tea: String,
-    chain: String,
-    recorded: String,
+pub struct Bad {
+    pub dir: PathBuf,
+    pub label: String,
+    pub tea: String,
+    pub chain: String,
+    pub recorded: String,
 }
 
 impl Bad {
-    fn read(&self, path: &str) -> Vec<u8> {
+    /// Adds an entry of nobody's: members that come before and after `operation`, in canonical order.
+    fn add_entry(&self, before: &str, after: &str) {
+        let member = |name: &str| self.member(0, name);
+        let (actor, operation, time) = (member("actor"), member("operation"), member("time"));
+        let entry = format!(
+            "{{\"actor\":\"{actor}\",\"batch\":9,{before}\"operation\":\"{operation}\",{after}\"time\":\"{time}\",\"v\":1}}"
+        );
+        let mut entries = self.entries();
+        entries.push(entry.into_bytes());
+        self.rewrite_log(&entries);
+    }
+
+    pub fn read(&self, path: &str) -> Vec<u8> {
         fs::read(self.dir.join(path)).unwrap()
     }
 
-    fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
+    pub fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
         let path = self.dir.join(path);
         if path.exists() { overwrite(&path, bytes) } else { put(&path, bytes) }
     }
 
-    fn replace(&self, path: &str, from: &str, to: &str) {
+    pub fn replace(&self, path: &str, from: &str, to: &str) {
         common::tamper(&self.dir.join(path), from, to);
     }
 
-    fn remove(&self, path: &str) {
+    pub fn remove(&self, path: &str) {
         let path = self.dir.join(path);
         if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
     }
@@ -78,7 +90,7 @@ impl Bad {
     }
 
     /// Flips a bit; a negative place counts from the end.
-    fn flip(&self, path: &str, at: isize) {
+    pub fn flip(&self, path: &str, at: isize) {
         let mut bytes = self.read(path);
         let at = if at < 0 { bytes.len() - at.unsigned_abs() } else { at.unsigned_abs() };
         bytes[at] ^= 1;
@@ -90,15 +102,15 @@ impl Bad {
         self.write(path, &bytes[..bytes.len() - by]);
     }
 
-    fn of(&self, run: &str, path: &str) -> String {
+    pub fn of(&self, run: &str, path: &str) -> String {
         format!("artifacts/{run}/{path}")
     }
 
-    fn manifest(&self, run: &str) -> String {
+    pub fn manifest(&self, run: &str) -> String {
         self.of(run, "manifest.json")
     }
 
-    fn entries(&self) -> Vec<Vec<u8>> {
+    pub fn entries(&self) -> Vec<Vec<u8>> {
         let bytes = self.read(&self.bundle());
         let size = u16::try_from(self.head().size).unwrap();
         merkle::decode_entries(&bytes, size).unwrap().into_iter().map(<[u8]>::to_vec).collect()
@@ -108,7 +120,7 @@ impl Bad {
         Head::parse(&self.read("audit/head")).unwrap()
     }
 
-    fn bundle(&self) -> String {
+    pub fn bundle(&self) -> String {
         format!("audit/tile/entries/000.p/{}", self.head().size)
     }
 
@@ -117,7 +129,7 @@ impl Bad {
     }
 
     /// Writes a log that is whole in itself: bundle, tile and head follow from the entries.
-    fn rewrite_log(&self, entries: &[Vec<u8>]) {
+    pub fn rewrite_log(&self, entries: &[Vec<u8>]) {
         self.remove("audit/tile");
         let leaves: Vec<merkle::Hash> = entries.iter().map(|entry| merkle::leaf_hash(entry)).collect();
         let size = entries.len();
@@ -135,7 +147,7 @@ impl Bad {
     }
 
     /// Edits one entry's text and makes the log whole again; later entries of the run keep their links.
-    fn edit_entry(&self, at: usize, from: &str, to: &str) {
+    pub fn edit_entry(&self, at: usize, from: &str, to: &str) {
         let mut entries = self.entries();
         let text = String::from_utf8(entries[at].clone()).unwrap();
         assert!(text.contains(from), "{from:?} is not in {text}");
@@ -240,6 +252,11 @@ const INSIDER: &[Row] = &[
         b.rewrite_log(&entries);
     }, Plainly, "E171", Objects),
     ("run map of another root", |b| b.edit_entry(9, "\"root\":\"sha256:", "\"root\":\"sha256:f"), Plainly, "E170 E176 E200 E201", Objects),
+    ("outcome of nothing", |b| b.add_entry("\"kind\":\"outcome\",\"of\":0,", "\"outcome\":\"applied\","), Plainly, "E206", OutOfScope),
+    ("intent whose records are none", |b| {
+        let actor = b.member(0, "actor");
+        b.add_entry(&format!("\"detail\":\"{actor}\",\"kind\":\"intent\","), &format!("\"pack\":{{\"digest\":\"{actor}\",\"name\":\"p\",\"version\":\"1\"}},\"target\":\"{actor}\","));
+    }, Plainly, "E205 W207", OutOfScope),
     ("run map of another root, its length kept", |b| {
         let root: Value = serde_json::from_slice(&b.entries()[9]).unwrap();
         b.edit_entry(9, root["map"]["root"].as_str().unwrap(), &Sha256::of(b"x").to_string());
@@ -390,7 +407,7 @@ impl Bad {
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }
 
-    fn replace_bytes_of_bundle(&self) {
+    pub fn replace_bytes_of_bundle(&self) {
         let bytes = self.read(&self.bundle());
         let at = bytes.windows(9).position(|window| window == b"\"time\":\"2").unwrap();
         self.flip(&self.bundle(), at as isize + 9);

@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::Connection;
 use strongroom::backend::{Call, Errno, Hook, Verdict as HookVerdict};
-use strongroom::base::json::Pointer;
-use strongroom::carrier::{AggregateOptions, Counts, Place};
+use strongroom::carrier::{AggregateOptions, Counts, Member, Place};
 use strongroom::schema::Pack;
 use strongroom::store::carry::{self, CarryOptions, CarryReport, DocumentRow};
-use strongroom::store::{Quietly, RolledBack, Store, StoreError};
+use strongroom::store::{PackFiles, Quietly, RolledBack, Store, StoreError, VerifyOptions};
 
 use crate::fixture::{self, context, failures, open};
 
@@ -83,15 +82,18 @@ also_null = true
 "#;
 
 pub fn pack() -> Pack {
-    let files = BTreeMap::from([
+    Pack::parse(&pack_files()).unwrap()
+}
+
+fn pack_files() -> PackFiles {
+    BTreeMap::from([
         ("pack.toml".to_owned(), PACK.as_bytes().to_vec()),
         (
             "any.json".to_owned(),
             br#"{"type": "object", "properties": {"n": {}, "v": {}, "done": {}, "rate": {}}}"#.to_vec(),
         ),
         ("two.json".to_owned(), br#"{"type": "object", "required": ["n", "done"]}"#.to_vec()),
-    ]);
-    Pack::parse(&files).unwrap()
+    ])
 }
 
 /// Lines of every kind that a file can have.
@@ -263,6 +265,26 @@ fn table_that_cannot_be_changed_safely_is_left() {
     );
 }
 
+fn warnings(store: &Store) -> Vec<String> {
+    let report = store.verify(&VerifyOptions::default()).unwrap();
+    report.findings.iter().filter(|f| !f.is_failure()).map(|f| f.code.to_string()).collect()
+}
+
+#[test]
+fn bytes_before_that_are_lost_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    write(root.join("docs/a.json"), format!("{{\"n\": 1, \"t\": \"{}\"}}", "x".repeat(300_000)));
+    let store = fixture::init(&root.join("store"));
+    carry(&store, root).unwrap();
+    assert_eq!(failures(&store), Vec::<String>::new());
+    let large = fixture::snapshot(&root.join("store/objects"));
+    let (path, _) = large.iter().find(|(path, _)| !path.contains("segment") && !path.ends_with('/')).unwrap();
+    std::fs::remove_file(root.join("store/objects").join(path)).unwrap();
+    let found = failures(&store);
+    assert!(found.len() == 1 && found[0].contains("the bytes before"), "{found:?}");
+}
+
 struct Trap {
     at: u64,
     after: bool,
@@ -292,7 +314,7 @@ fn migration_killed_anywhere_is_settled_and_finished() {
     };
     let old = goal(&template);
     let mut outcomes = BTreeMap::new();
-    let mut points = 0;
+    let (mut points, mut interrupted) = (0, 0);
     for after in [false, true] {
         for at in 1.. {
             let trial = tempfile::tempdir_in(dir.path()).unwrap();
@@ -311,6 +333,8 @@ fn migration_killed_anywhere_is_settled_and_finished() {
             points += 1;
             let case = format!("killed at call {at}, after: {after}");
             let store = open(&root.join("store"));
+            let open_intents = warnings(&store).iter().filter(|code| *code == "W207").count();
+            interrupted += u64::from(open_intents > 0);
             assert_eq!(failures(&store), Vec::<String>::new(), "{case}: left unsound");
             // Each file is the old one or the new one, whole.
             let found = goal(root);
@@ -330,6 +354,7 @@ fn migration_killed_anywhere_is_settled_and_finished() {
         }
     }
     assert!(points > 60, "{points}");
+    assert!(interrupted > 0, "verify never told of an intent without an outcome");
     assert!(outcomes["applied"] > 0 && outcomes["not-applied"] > 0, "{outcomes:?}");
     assert!(!outcomes.contains_key("foreign"), "{outcomes:?}");
 }
@@ -423,7 +448,89 @@ fn aggregate_keeps_formulas_apart_and_counts_what_is_missing() {
     assert_eq!(rate.len(), 2);
     assert!(rate.iter().all(|row| row.n == 1 && row.missing == 1 && row.versions["2"].1 == 1));
     assert_eq!(report.numbers.mixed.len(), 1);
-    let by = AggregateOptions { by: Some(Pointer::from_tokens(["v"])), ..AggregateOptions::default() };
+    let by = AggregateOptions { by: Some(Member::parse("v").unwrap()), ..AggregateOptions::default() };
     let report = carry::aggregate(&pack(), &[root.join("a.jsonl")], by, &Quietly, &mut |_| ()).unwrap();
     assert!(report.numbers.mixed.is_empty());
+}
+
+/// The rollback's process is gone at each of its calls: each file is as it was or as it became, and
+/// the same rollback again comes to the end.
+#[test]
+fn rollback_killed_anywhere_is_finished_by_the_same_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let template = dir.path().join("template");
+    world(&template);
+    let old = dump(&template.join("docs/c.db"));
+    let store = fixture::init(&template.join("store"));
+    // The log names absolute paths, so each trial is made anew in the same place.
+    let kept = dir.path().join("kept");
+    let (report, _) = carry(&store, &template).unwrap();
+    let operation = report.operation.unwrap();
+    let migrated = dump(&template.join("docs/c.db"));
+    drop(store);
+    fixture::copy(&template, &kept);
+    let mut points = 0;
+    // Every fifth call, and between them every fifth failing afterwards.
+    for after in [false, true] {
+        for at in (1 + 2 * u64::from(after)..).step_by(5) {
+            std::fs::remove_dir_all(&template).unwrap();
+            fixture::copy(&kept, &template);
+            let trap = Arc::new(Trap { at, after, calls: AtomicU64::new(0) });
+            let hook: Arc<dyn Hook> = Arc::<Trap>::clone(&trap);
+            let store = Store::open(&template.join("store"), context(Some(hook))).unwrap();
+            let answer = store.rollback_operation(&operation);
+            drop(store);
+            if trap.calls.load(Ordering::Relaxed) < at {
+                answer.unwrap();
+                break;
+            }
+            points += 1;
+            let case = format!("killed at call {at}, after: {after}");
+            let lines = text(template.join("docs/b/lines.jsonl"));
+            assert!([LINES, MIGRATED].contains(&lines.as_str()), "{case}: {lines}");
+            let rows = dump(&template.join("docs/c.db"));
+            assert!(rows == old || rows == migrated, "{case}: {rows:?}");
+            let store = open(&template.join("store"));
+            assert_eq!(failures(&store), Vec::<String>::new(), "{case}: left unsound");
+            let again = store.rollback_operation(&operation).unwrap_or_else(|e| panic!("{case}: again: {e}"));
+            assert!(
+                !again.targets.iter().any(|(_, r)| matches!(r, RolledBack::Left(_))),
+                "{case}: {again:?}"
+            );
+            assert_eq!(text(template.join("docs/b/lines.jsonl")), LINES, "{case}");
+            assert!(!text(template.join("docs/a.json")).contains("done"), "{case}");
+            assert_eq!(dump(&template.join("docs/c.db")), old, "{case}");
+            assert_eq!(failures(&store), Vec::<String>::new(), "{case}: unsound afterwards");
+        }
+    }
+    assert!(points > 20, "{points}");
+}
+
+#[test]
+fn pack_install_killed_anywhere_is_finished_by_the_next_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let template = dir.path().join("template");
+    drop(fixture::init(&template));
+    let mut installed = 0;
+    for after in [false, true] {
+        for at in 1.. {
+            let trial = tempfile::tempdir_in(dir.path()).unwrap();
+            let root = trial.path().join("store");
+            fixture::copy(&template, &root);
+            let trap = Arc::new(Trap { at, after, calls: AtomicU64::new(0) });
+            let hook: Arc<dyn Hook> = Arc::<Trap>::clone(&trap);
+            let store = Store::open(&root, context(Some(hook))).unwrap();
+            let answer = store.install_pack(&pack_files());
+            drop(store);
+            if trap.calls.load(Ordering::Relaxed) < at {
+                answer.unwrap();
+                break;
+            }
+            let store = open(&root);
+            fixture::migrate(&store).unwrap();
+            assert_eq!(failures(&store), Vec::<String>::new(), "killed at call {at}, after: {after}");
+            installed += u64::from(!store.installed_packs().unwrap().is_empty());
+        }
+    }
+    assert!(installed > 3, "{installed}");
 }

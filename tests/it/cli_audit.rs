@@ -1,4 +1,4 @@
-//! Keys, checkpoints and proofs with the real program, and each attack of `docs/threat-model.md`:
+//! Keys, checkpoints and proofs with the real program; some attacks of `docs/threat-model.md`:
 //! which command finds it.
 
 use std::os::unix::fs::PermissionsExt;

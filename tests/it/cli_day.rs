@@ -212,7 +212,18 @@ fn cli_users_day_as_json_has_the_documented_shapes() {
     let verified = bench.json(&["verify"], 3);
     shape(
         &verified,
-        &["checked", "findings", "intervals", "not_checked", "ok", "policy", "recorded", "root", "signed"],
+        &[
+            "checked",
+            "findings",
+            "intervals",
+            "not_checked",
+            "ok",
+            "policy",
+            "recorded",
+            "root",
+            "signed",
+            "stamps",
+        ],
     );
     shape(&verified["checked"], &["blobs", "bytes", "entries", "files", "runs"]);
     let names = ["advice", "code", "expected", "found", "path", "run", "severity", "title"];

@@ -12,6 +12,7 @@ use strongroom::format::bundle::statement::Statement;
 use strongroom::note::{SignedNote, SigningKey, VerifyingKey};
 use strongroom::plan::bundle::{self, Facts};
 
+use crate::cli_policy::{cosign, cosigner, policy};
 use crate::common::{Bench, copy_tree, old_run, overwrite, skipped, tree};
 
 /// The run that most tests bundle.
@@ -311,6 +312,53 @@ fn cli_evidence_without_a_run_s_newest_entry_is_found_even_if_the_key_s_holder_s
     assert_eq!(codes(&check(&bench, &changed(&bench, without_proof), &key, 3)), ["E195"].into());
 }
 
+#[test]
+fn cli_evidence_with_anchors_is_held_against_a_policy() {
+    let (bench, key) = bench();
+    policy(&bench, &key, 2, "any");
+    let asked = |dir: &str, code: i32| bench.json(&["check-evidence", dir, "--policy", "../policy"], code);
+    assert_eq!(codes(&asked("../ev", 3)), ["E185"].into());
+    cosign(&bench, &cosigner(1), 1_700_000_000, &[]);
+    bench.run(&["review", RUN, "--outcome", "rejected", "--reason", "again"]).exits(0);
+    cosign(&bench, &cosigner(2), 1_700_000_500, &[]);
+    bench.run(&["verify", "--record"]).exits(0);
+    cosign(&bench, &cosigner(2), 1_700_000_900, &[]);
+    bench.run(&["evidence", RUN, "-o", "../anchored"]).exits(0);
+    let top = bench.top().join("anchored");
+    let names: Vec<String> = tree(&top.join("data/log/anchors")).into_keys().collect();
+    // Of three kept checkpoints the two that are the first beyond some entry.
+    assert_eq!(names.len(), 4, "{names:?}");
+    let report = asked("../anchored", 0);
+    let largest = names.iter().filter_map(|name| name.split('.').next()?.parse::<u64>().ok()).max();
+    assert_eq!(report["anchored"]["size"].as_u64(), largest);
+    assert_eq!(report["anchored"]["by"], "w2.example at 2023-11-14T22:21:40.000Z");
+    assert_eq!(check(&bench, "../anchored", &key, 0)["anchored"], Value::Null);
+    bench
+        .run(&["check-evidence", "../anchored", "--policy", "../policy"])
+        .exits(0)
+        .says("entries anchored by w2");
+    let page = std::fs::read_to_string(top.join("report.html")).unwrap();
+    assert!(page.contains("Others who saw the log") && page.contains("w1.example, 2023-11-14T22:13:20.000Z"));
+    // A kept checkpoint of another tree, a proof of another, and a cosignature that is none.
+    let attacks: [(&str, &str, &[u8], &str); 3] = [
+        (&names[0], "\n", b"\nQ", "E188"),
+        (&names[1], "\n", b"\n\n", "E188"),
+        (&names[0], "w2.example ", b"w2.example A", "E188"),
+    ];
+    for (name, from, to, code) in attacks {
+        copy_tree(&top, &bench.top().join("bad"));
+        let path = bench.top().join("bad/data/log/anchors").join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        overwrite(&path, text.replacen(from, std::str::from_utf8(to).unwrap(), 1));
+        rebag(&bench.top().join("bad"));
+        let found = asked("../bad", 3);
+        assert!(codes(&found).contains(code), "{name}: {found}");
+        std::fs::remove_dir_all(bench.top().join("bad")).unwrap();
+    }
+    policy(&bench, &key, 2, "all");
+    assert_eq!(codes(&asked("../anchored", 3)), ["E185"].into());
+}
+
 /// Reads a bundle's files as the rules want them.
 fn facts(dir: &Path) -> Facts {
     let mut facts = Facts::default();
@@ -326,7 +374,7 @@ fn evidence_with_any_byte_changed_is_found() {
     let (bench, key) = bench();
     let keys: [VerifyingKey; 1] = [key.parse().unwrap()];
     let good = facts(&bench.top().join("ev"));
-    assert!(bundle::check(&good, &keys).findings.is_empty());
+    assert!(bundle::check(&good, &keys, None).findings.is_empty());
     let work: Vec<(&String, &Vec<u8>)> = good.texts.iter().collect();
     let sweep = |part: usize| {
         let mut facts = good.clone();
@@ -338,7 +386,7 @@ fn evidence_with_any_byte_changed_is_found() {
                 bad[at] ^= 1 << (at / step % 8);
                 facts.files.insert((*path).clone(), BlobId::of(&bad));
                 facts.texts.insert((*path).clone(), bad);
-                let found = bundle::check(&facts, &keys).findings;
+                let found = bundle::check(&facts, &keys, None).findings;
                 assert!(found.iter().any(|finding| finding.is_failure()), "{path} byte {at}");
             }
             facts.files.insert((*path).clone(), BlobId::of(bytes));

@@ -55,7 +55,7 @@ fn cli_policy_is_met_by_its_quorum_and_the_rest_of_the_log_is_told_apart() {
     ran.says("not cosigned as the policy asks").says("nothing wrong found");
     let report = bench.json(&[&["verify"], &asked[..]].concat(), 0);
     assert_eq!((&report["policy"], &report["intervals"][1]["anchored"]), (&true.into(), &false.into()));
-    assert_eq!(report["not_checked"].as_array().unwrap().len(), 1, "{report}");
+    assert_eq!(report["not_checked"].as_array().unwrap().len(), 2, "{report}");
     assert_eq!(found(&bench, &["--policy", "../policy", "--strict"], 3), ["E178"]);
     // A wrong cosignature under a witness's name is no anchor.
     let place = bench.path("audit/anchors/4/checkpoint");
@@ -98,7 +98,8 @@ fn cli_policy_with_an_age_finds_what_was_not_shown_to_witnesses_lately() {
     let asked = |age: &'static str| ["--policy", "../policy", "--fresh", age];
     assert_eq!(found(&bench, &asked("24h"), 3), ["E185", "E186"]);
     cosign(&bench, &cosigner(1), now(), &["--no-note"]);
-    assert_eq!(found(&bench, &asked("24h"), 0), [""; 0]);
+    let report = bench.json(&[&["verify"], &asked("24h")[..]].concat(), 0);
+    assert_eq!(report["not_checked"].as_array().unwrap().len(), 1, "{report}");
     std::thread::sleep(std::time::Duration::from_millis(1100));
     assert_eq!(found(&bench, &asked("0s"), 3), ["E186"]);
     // A witness's clock a little ahead is no matter; far ahead vouches for nothing.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use strongroom::backend::{Call, Errno, Hook, Verdict};
 use strongroom::base::id::RunKey;
-use strongroom::store::{Given, RecordOptions, Store, StoreError, Streams};
+use strongroom::store::{Given, RecordOptions, Signer, Store, StoreError, Streams, VerifyOptions};
 
 use crate::fixture::{self, context, failures, migrate, open};
 
@@ -239,4 +239,64 @@ fn crash_at_any_call_of_init_leaves_no_store_or_a_whole_one() {
             assert_eq!(failures(&open(&dir)), Vec::<String>::new(), "{fault:?} at call {at}");
         }
     }
+}
+
+#[test]
+fn crash_at_any_call_of_publishing_leaves_memory_checkpoint_and_tiles_sound() {
+    let root = tempfile::tempdir().unwrap();
+    let template = world(root.path());
+    let key = root.path().join("key");
+    let memory = root.path().join("memory");
+    let pinned = open(&template).new_key(&key).unwrap();
+    let first = open(&template).publish(&[Signer::read(&key, memory.clone()).unwrap()]).unwrap().body;
+    let ask = VerifyOptions { keys: vec![pinned.clone()], ..VerifyOptions::default() };
+    let sound = |store: &Store, case: &str| {
+        let report = store.verify(&ask).unwrap();
+        let codes: Vec<String> = report.failures().map(|finding| finding.code.to_string()).collect();
+        assert_eq!(codes, Vec::<String>::new(), "{case}");
+        let checkpoint = store.checkpoint().unwrap().unwrap();
+        checkpoint
+            .note
+            .verify(std::slice::from_ref(&pinned))
+            .unwrap_or_else(|error| panic!("{case}: {error}"));
+        checkpoint.body
+    };
+    let mut points = 0;
+    for fault in [Fault::KillBefore, Fault::KillAfter, Fault::Error(Errno::IO)] {
+        for at in 1.. {
+            let trial = tempfile::tempdir_in(root.path()).unwrap();
+            let (dir, remembered) = (trial.path().join("store"), trial.path().join("memory"));
+            fixture::copy(&template, &dir);
+            fixture::copy(&memory, &remembered);
+            let signer = Signer::read(&key, remembered.clone()).unwrap();
+            let signers = std::slice::from_ref(&signer);
+            let trap = Arc::new(Trap { at, fault, calls: AtomicU64::new(0) });
+            let hook: Arc<dyn Hook> = Arc::<Trap>::clone(&trap);
+            let store = Store::open(&dir, context(Some(hook))).unwrap();
+            let answer = store.note(&[b"one more".to_vec()]).and_then(|_| store.publish(signers));
+            drop(store);
+            if trap.calls.load(Ordering::Relaxed) < at {
+                assert!(answer.unwrap().body.size > first.size);
+                break;
+            }
+            points += 1;
+            let case = format!("publish, {fault:?} at call {at}");
+            // What the key remembers is whole, and no checkpoint is of a tree that it does not remember.
+            let files = fixture::snapshot(&remembered);
+            let text = files.iter().find(|(name, _)| !name.contains(".lock") && !name.contains(".tmp"));
+            let (_, text) = text.unwrap_or_else(|| panic!("{case}: the memory is gone: {files:?}"));
+            let text = String::from_utf8(text.clone()).unwrap();
+            let size: u64 = text.lines().next().and_then(|line| line.parse().ok()).unwrap();
+            let store = open(&dir);
+            let published = sound(&store, &case);
+            assert!(first.size <= published.size && published.size <= size, "{case}: {text}");
+            // The same again comes to the same end.
+            store.note(&[b"one more".to_vec()]).unwrap();
+            let body = store.publish(signers).unwrap_or_else(|error| panic!("{case}: {error}")).body;
+            assert_eq!(body.size, store.log().unwrap().size(), "{case}");
+            sound(&store, &case);
+        }
+    }
+    assert!(points > 60, "only {points} points");
+    println!("publish: {points} points, all sound");
 }

@@ -3,11 +3,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attacks;
 mod audit;
 mod backend_process;
 #[cfg(feature = "cli")]
 mod bad_stores;
 mod carry;
+#[cfg(feature = "cli")]
+mod carry_real;
 #[cfg(feature = "cli")]
 mod cli_audit;
 #[cfg(feature = "cli")]
@@ -29,6 +32,7 @@ mod cli_policy;
 mod cli_process;
 #[cfg(feature = "cli")]
 mod cli_witness;
+mod cli_words;
 #[cfg(feature = "cli")]
 mod common;
 mod corpus;
@@ -51,3 +55,4 @@ mod source;
 mod sweep;
 mod tamper;
 mod tidy;
+mod wasm;

@@ -11,7 +11,8 @@ use strongroom::base::id::RunKey;
 use strongroom::format::entry::{Entry, EntryKind};
 use strongroom::index::ListFilter;
 use strongroom::store::{
-    Given, MigrateReport, RecordOptions, RecordedAs, RolledBack, Store, Streams, VerifyOptions,
+    Given, MigrateReport, RecordOptions, RecordedAs, Review, RolledBack, Signer, Store, Streams,
+    VerifyOptions,
 };
 
 use crate::fixture::{adopt, failures, init, migrate, open, run_with_snapshots, write};
@@ -298,4 +299,45 @@ fn rollbacks_beside_migrations_leave_each_run_at_one_of_its_revisions() {
     let rolled = entries(&store, EntryKind::RolledBack);
     println!("{} migrated, {rolled} rolled back", entries(&store, EntryKind::Migrated));
     assert!(rolled > 0);
+}
+
+#[test]
+fn proofs_beside_writers_are_all_given_and_hold() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, _) = world(root.path(), 3);
+    let store = open(&dir);
+    let key = root.path().join("key");
+    let pinned = [store.new_key(&key).unwrap()];
+    let signer = Signer::read(&key, root.path().join("memory")).unwrap();
+    store.publish(std::slice::from_ref(&signer)).unwrap();
+    let run = store.all_runs().unwrap().remove(0);
+    let (stop, proved) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Each settles another partial tile and bundle and removes the one that a proof was about to
+            // read.
+            for n in 0..60u32 {
+                store.note(&[n.to_string().into_bytes()]).unwrap();
+                if n % 7 == 0 {
+                    store.review(std::slice::from_ref(&run), Review::Accepted).unwrap();
+                    store.publish(std::slice::from_ref(&signer)).unwrap();
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let reader = open(&dir);
+                while !stop.load(Ordering::Relaxed) {
+                    let size = reader.checkpoint().unwrap().unwrap().body.size;
+                    let proof = reader.prove(size - 1).unwrap();
+                    assert!(proof.check(&pinned).unwrap().size >= size);
+                    assert!(reader.prove_run(&run).unwrap().check(&pinned).is_ok());
+                    proved.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert!(proved.into_inner() > 0);
+    assert_eq!(failures(&open(&dir)), Vec::<String>::new());
 }

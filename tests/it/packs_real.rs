@@ -9,7 +9,7 @@ use strongroom::base::json::{self, Doc};
 use strongroom::schema::{Detection, Facts, Outcome, Pack, Rewrite};
 
 /// A folder of the real data; `None` (and a word about it) where there is none on this machine.
-fn data(system: &str) -> Option<PathBuf> {
+pub fn data(system: &str) -> Option<PathBuf> {
     let Some(folder) = std::env::var_os("STRONGROOM_REAL_DATA") else {
         println!("skipped: STRONGROOM_REAL_DATA is not set");
         return None;

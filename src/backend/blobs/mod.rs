@@ -319,7 +319,7 @@ impl LocalBlobs {
             return Ok(Placed::Written);
         }
         if self.large_is_sound(id)? {
-            return self.place_large(id, to, mode);
+            return self.place_large(&Self::large_path(&id.blake3), id, to, mode);
         }
         match self.get_id(id) {
             Ok(Some(bytes)) => {
@@ -331,8 +331,7 @@ impl LocalBlobs {
         }
     }
 
-    fn place_large(&self, id: &BlobId, to: &str, mode: u32) -> Result<Placed, BlobError> {
-        let from = &Self::large_path(&id.blake3);
+    fn place_large(&self, from: &str, id: &BlobId, to: &str, mode: u32) -> Result<Placed, BlobError> {
         // A link has the blob's mode, which must stay as it is.
         if self.options().share_large && mode & 0o777 == LARGE_MODE {
             if self.disk().reflink(from, to, mode)? {
@@ -369,7 +368,12 @@ impl LocalBlobs {
     /// A writer. Each thread has its own, and keeps it until its batch is committed: the segments it
     /// wrote are locked for as long.
     pub fn writer(&self) -> BlobWriter {
-        BlobWriter::new(self.clone())
+        self.writer_in(FOLDER)
+    }
+
+    /// A writer whose large blobs lie in a folder of the caller's until they are flushed.
+    pub fn writer_in(&self, temps: &str) -> BlobWriter {
+        BlobWriter::new(self.clone(), temps)
     }
 }
 

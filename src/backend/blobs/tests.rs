@@ -133,7 +133,7 @@ fn large_blob_is_a_read_only_file_by_blake3_and_streams_whole() {
 }
 
 #[test]
-fn flush_syncs_bytes_then_folders_inwards_out() {
+fn flush_syncs_bytes_then_names_them_then_syncs_folders_inwards_out() {
     let (_folder, disk) = disk();
     let recorder = Recorder::new();
     let blobs = open(&disk.clone().with_hook(recorder.clone()));
@@ -143,9 +143,30 @@ fn flush_syncs_bytes_then_folders_inwards_out() {
     let before = recorder.names().len();
     writer.flush().unwrap();
     let names = recorder.names();
-    assert_eq!(names[before..], ["fsync", "fsync", "fsync_dir", "fsync_dir", "fsync_dir", "fsync_dir"]);
+    let bytes = ["fsync", "fsync", "mkdir", "rename_new"];
+    assert_eq!(names[before..], [&bytes[..], &["fsync_dir"; 4]].concat());
     writer.flush().unwrap();
     assert_eq!(recorder.names().len(), names.len(), "nothing left to do");
+}
+
+#[test]
+fn large_blob_has_its_name_only_once_its_bytes_are_durable() {
+    let (folder, disk) = disk();
+    let blobs = open(&disk);
+    let mut writer = blobs.writer();
+    let id = writer.put(&noise(1, 1000)).unwrap();
+    let path = folder.path().join(LocalBlobs::large_path(&id.blake3));
+    assert!(!path.exists());
+    writer.place(&id, "placed", LARGE_MODE).unwrap();
+    assert_eq!(std::fs::read(folder.path().join("placed")).unwrap(), noise(1, 1000));
+    writer.flush().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), noise(1, 1000));
+    // One that is never flushed leaves nothing.
+    let mut other = blobs.writer();
+    let gone = other.put(&noise(2, 1000)).unwrap();
+    drop(other);
+    assert!(blobs.get(&gone.sha256).unwrap().is_none());
+    assert!(findings(&blobs).is_empty());
 }
 
 #[test]

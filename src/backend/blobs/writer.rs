@@ -5,11 +5,11 @@
 //! to a new one: behind bytes that someone else left without a flush, which may never have reached
 //! the disk though they can be read, nothing is written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::TryLockError;
 use std::io::{self, Read};
 
-use super::{BlobError, FOLDER, LARGE_MODE, LocalBlobs, SegmentMark};
+use super::{BlobError, FOLDER, LARGE_MODE, LocalBlobs, Placed, SegmentMark};
 use crate::backend::durable::{Appender, DiskError, NewFile};
 use crate::backend::segment::{BadRecord, Encoder, Place, encode_header};
 use crate::backend::segments::{self, Location, SegmentsError, segment_path};
@@ -29,21 +29,26 @@ struct OpenSegment {
 }
 
 struct Large {
+    id: BlobId,
     path: String,
     /// The file as it was written, if few are open.
     file: Option<NewFile>,
-    /// Whether this writer gave it its name.
-    created: bool,
+    /// Whether this writer wrote it. It has its name only once its bytes are durable, so that no crash
+    /// leaves a name that leads to other bytes.
+    own: bool,
 }
 
 /// Writes blobs for one batch or one thread. Others may write at the same time.
 pub struct BlobWriter {
     blobs: LocalBlobs,
+    /// Where large blobs lie until they are named.
+    temps: String,
     encoder: Encoder,
     current: Option<OpenSegment>,
     full: Vec<OpenSegment>,
     own: HashMap<Sha256, BlobId>,
-    own_large: HashSet<Blake3>,
+    /// Large blobs of this writer, and where they lie.
+    own_large: HashMap<Blake3, String>,
     large: Vec<Large>,
     folders: BTreeSet<String>,
     marks: BTreeMap<u32, u64>,
@@ -52,14 +57,15 @@ pub struct BlobWriter {
 }
 
 impl BlobWriter {
-    pub(super) fn new(blobs: LocalBlobs) -> Self {
+    pub(super) fn new(blobs: LocalBlobs, temps: &str) -> Self {
         Self {
             blobs,
+            temps: temps.to_owned(),
             encoder: Encoder::new(),
             current: None,
             full: Vec::new(),
             own: HashMap::new(),
-            own_large: HashSet::new(),
+            own_large: HashMap::new(),
             large: Vec::new(),
             folders: BTreeSet::new(),
             marks: BTreeMap::new(),
@@ -88,16 +94,16 @@ impl BlobWriter {
             self.put_in_segment(id, bytes)
         } else {
             self.alive()?;
-            if self.own_large.contains(&id.blake3) {
+            if self.own_large.contains_key(&id.blake3) {
                 return Ok(());
             }
             if matches!(self.blobs.large_is_sound(id), Ok(true)) {
-                self.share_large(id);
+                self.add_large(id, LocalBlobs::large_path(&id.blake3), None, false);
                 return Ok(());
             }
             let mut temp = self.new_temp()?;
             let written = temp.write_all(bytes);
-            self.name_large(temp, written.map_err(BlobError::from).map(|()| *id)).map(drop)
+            self.keep_large(temp, written.map_err(BlobError::from).map(|()| *id)).map(drop)
         }
     }
 
@@ -106,7 +112,7 @@ impl BlobWriter {
         self.alive()?;
         let mut temp = self.new_temp()?;
         let copied = copy_hashing(source, &mut temp);
-        self.name_large(temp, copied)
+        self.keep_large(temp, copied)
     }
 
     /// The blobs whose stored copies were found damaged and of which good bytes were stored instead.
@@ -124,7 +130,7 @@ impl BlobWriter {
         self.alive()?;
         if let Err(error) = self.make_durable() {
             self.poisoned = true;
-            for large in self.large.drain(..).filter(|large| large.created) {
+            for large in self.large.drain(..).filter(|large| large.own) {
                 // Its bytes may be gone though they can be read; nobody is to share them.
                 let _ = self.blobs.disk().unlink(&large.path);
             }
@@ -269,70 +275,86 @@ impl BlobWriter {
     }
 
     fn new_temp(&mut self) -> Result<NewFile, BlobError> {
-        self.blobs.disk().mkdir_all(FOLDER)?;
-        Ok(self.blobs.disk().create_temp(FOLDER, LARGE_MODE)?)
+        self.blobs.disk().mkdir_all(&self.temps)?;
+        Ok(self.blobs.disk().create_temp(&self.temps, LARGE_MODE)?)
     }
 
-    /// Gives a written temporary file its name, or drops it.
-    fn name_large(&mut self, temp: NewFile, copied: Result<BlobId, BlobError>) -> Result<BlobId, BlobError> {
+    /// Keeps a written temporary file until it is named, or drops it.
+    fn keep_large(&mut self, temp: NewFile, copied: Result<BlobId, BlobError>) -> Result<BlobId, BlobError> {
         let name = temp.path().to_owned();
-        let named = copied.and_then(|id| self.try_name_large(temp, &id).map(|used| (id, used)));
-        if !matches!(named, Ok((_, true))) {
+        let kept = copied.and_then(|id| self.try_keep_large(temp, &id).map(|used| (id, used)));
+        if !matches!(kept, Ok((_, true))) {
             let _ = self.blobs.disk().unlink(&name);
         }
-        named.map(|(id, _)| id)
+        kept.map(|(id, _)| id)
     }
 
     /// Says whether the temporary file was used.
-    fn try_name_large(&mut self, temp: NewFile, id: &BlobId) -> Result<bool, BlobError> {
-        if self.own_large.contains(&id.blake3) {
+    fn try_keep_large(&mut self, temp: NewFile, id: &BlobId) -> Result<bool, BlobError> {
+        if self.own_large.contains_key(&id.blake3) {
             return Ok(false);
         }
-        let blobs = self.blobs.clone();
-        let path = LocalBlobs::large_path(&id.blake3);
-        let (folder, _) = path.rsplit_once('/').expect("the path of a large blob has a folder");
-        match blobs.large_is_sound(id) {
+        match self.blobs.large_is_sound(id) {
             Ok(true) => {
-                self.share_large(id);
+                self.add_large(id, LocalBlobs::large_path(&id.blake3), None, false);
                 return Ok(false);
             }
-            Ok(false) => {
-                blobs.disk().mkdir_all(folder)?;
-                match blobs.disk().rename_new(temp.path(), &path) {
-                    Ok(()) => {}
-                    // Someone else stored the same bytes in between; their copy is looked at in turn.
-                    Err(DiskError::Exists { .. }) if blobs.large_is_sound(id)? => {
-                        self.share_large(id);
-                        return Ok(false);
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            Err(BlobError::Damaged { .. }) => {
-                blobs.disk().replace(temp.path(), &path)?;
-                self.repaired.push(*id);
-            }
+            Ok(false) => {}
+            Err(BlobError::Damaged { .. }) => self.repaired.push(*id),
             Err(error) => return Err(error),
         }
-        if let Some(stat) = blobs.disk().stat(&path)? {
-            blobs.remember(id, &stat);
-        }
-        self.add_large(path, (self.large.len() < SYNC_SINGLY).then_some(temp), true);
-        self.own_large.insert(id.blake3);
+        let few = self.large.len() < SYNC_SINGLY;
+        self.add_large(id, temp.path().to_owned(), few.then_some(temp), true);
         Ok(true)
     }
 
-    /// Shares a blob that is there. Who wrote it may not have made it durable yet, so that is done
-    /// here too.
-    fn share_large(&mut self, id: &BlobId) {
-        self.add_large(LocalBlobs::large_path(&id.blake3), None, false);
-        self.own_large.insert(id.blake3);
+    /// One that is there already is made durable here too: who wrote it may not have done so yet.
+    fn add_large(&mut self, id: &BlobId, path: String, file: Option<NewFile>, own: bool) {
+        self.own_large.insert(id.blake3, path.clone());
+        self.large.push(Large { id: *id, path, file, own });
     }
 
-    fn add_large(&mut self, path: String, file: Option<NewFile>, created: bool) {
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        self.folders.extend([folder, FOLDER, ""].map(str::to_owned));
-        self.large.push(Large { path, file, created });
+    /// As [`LocalBlobs::place`], with the large blobs of this writer that have no name yet.
+    pub fn place(&self, id: &BlobId, to: &str, mode: u32) -> Result<Placed, BlobError> {
+        match self.own_large.get(&id.blake3) {
+            Some(path) => self.blobs.place_large(path, id, to, mode),
+            None => self.blobs.place(id, to, mode),
+        }
+    }
+
+    /// Gives the large blobs of this writer, whose bytes are durable, their names.
+    fn name_large(&mut self) -> Result<(), BlobError> {
+        let blobs = self.blobs.clone();
+        let disk = blobs.disk();
+        for large in &mut self.large {
+            let path = LocalBlobs::large_path(&large.id.blake3);
+            let (folder, _) = path.rsplit_once('/').expect("the path of a large blob has a folder");
+            self.folders.extend([folder, FOLDER, ""].map(str::to_owned));
+            if !large.own {
+                continue;
+            }
+            disk.mkdir_all(folder)?;
+            match disk.rename_new(&large.path, &path) {
+                Ok(()) => {}
+                // What lies there is damaged, or someone else stored the same bytes in between.
+                Err(DiskError::Exists { .. }) => match blobs.large_is_sound(&large.id) {
+                    Ok(_) => {
+                        disk.unlink(&large.path)?;
+                        disk.sync_file(&path)?;
+                        large.own = false;
+                    }
+                    Err(BlobError::Damaged { .. }) => disk.replace(&large.path, &path)?,
+                    Err(error) => return Err(error),
+                },
+                Err(error) => return Err(error.into()),
+            }
+            large.path.clone_from(&path);
+            if let Some(stat) = disk.stat(&path)? {
+                blobs.remember(&large.id, &stat);
+            }
+            self.own_large.insert(large.id.blake3, path);
+        }
+        Ok(())
     }
 
     fn make_durable(&mut self) -> Result<(), BlobError> {
@@ -353,6 +375,7 @@ impl BlobWriter {
                 }
             }
         }
+        self.name_large()?;
         // Innermost first, so that no name is durable in a folder that is not.
         for folder in self.folders.iter().rev() {
             disk.sync_dir(folder)?;
@@ -363,6 +386,16 @@ impl BlobWriter {
         self.blobs.clean().extend(&flushed);
         self.marks.extend(flushed.iter().map(|mark| (mark.number, mark.len)));
         Ok(())
+    }
+}
+
+impl Drop for BlobWriter {
+    fn drop(&mut self) {
+        let unnamed = self.large.iter().filter(|large| large.own);
+        for large in unnamed.filter(|large| large.path != LocalBlobs::large_path(&large.id.blake3)) {
+            // What cannot be removed is found as a leftover.
+            let _ = self.blobs.disk().unlink(&large.path);
+        }
     }
 }
 

@@ -1,16 +1,16 @@
 //! `strongroom aggregate`
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::base::json::Pointer;
-use crate::carrier::{AggregateOptions, FieldRow};
+use crate::carrier::{AggregateOptions, FieldRow, Member};
 use crate::cli::documents::{Left, counts_json, pack_of, passed_over, progress, some};
 use crate::cli::error::{CliError, exit};
 use crate::cli::output::{count, safe, table};
 use crate::cli::session::Session;
-use crate::schema::Pack;
+use crate::schema::{Destination, Pack};
 use crate::store::carry::{self, AggregateReport};
 
 /// Add up the numbers of documents of several versions, and say what is missing where
@@ -23,10 +23,10 @@ pub(crate) struct Args {
     /// The pack that describes the documents: a name, or a folder
     #[arg(long, value_name = "PACK")]
     pack: String,
-    /// Group by the value of this member: a name, or a JSON Pointer
+    /// Group by the value of this member: a JSON Pointer, or a name (the member nearest to the top)
     #[arg(long, value_name = "MEMBER")]
     by: Option<String>,
-    /// Only this field, a name or a JSON Pointer; may be given again
+    /// Only this field, a JSON Pointer or a name (all members of that name); may be given again
     #[arg(long = "field", value_name = "MEMBER")]
     fields: Vec<String>,
     /// Take values of different formulas together
@@ -69,18 +69,15 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     } else if args.csv {
         tell_csv(&report, session);
     } else {
-        tell(&report, &pack, session);
+        tell(&report, &pack, !args.fields.is_empty(), session);
     }
     let bad = report.documents.counts.refused + report.documents.counts.unreadable > 0;
     Ok(if bad || (args.strict && missing) { exit::FOUND } else { exit::OK })
 }
 
-/// A member as given: a JSON Pointer, or the name of one at the top.
-fn member(text: &str) -> Result<Pointer, CliError> {
-    if !text.starts_with('/') {
-        return Ok(Pointer::from_tokens([text.to_owned()]));
-    }
-    text.parse().map_err(|error| CliError::usage(format!("{text:?} is no JSON Pointer: {error}"), None))
+fn member(text: &str) -> Result<Member, CliError> {
+    Member::parse(text)
+        .map_err(|error| CliError::usage(format!("{text:?} is no JSON Pointer: {error}"), None))
 }
 
 fn formula(row: &FieldRow) -> String {
@@ -88,37 +85,49 @@ fn formula(row: &FieldRow) -> String {
     if names == ["-"] { String::new() } else { names.join(" + ") }
 }
 
-/// What each version lacks: `2.0 3, 3.0 1`.
-fn lacking(row: &FieldRow) -> String {
+/// What each version lacks: `2.0 3, 3.0 1`; of more than `most` only those.
+fn lacking(row: &FieldRow, most: usize) -> String {
     let lacking = row.versions.iter().filter(|(_, (_, missing))| *missing > 0);
-    lacking.map(|(version, (_, missing))| format!("{version} {missing}")).collect::<Vec<_>>().join(", ")
+    let mut lacking: Vec<String> =
+        lacking.map(|(version, (_, missing))| format!("{version} {missing}")).collect();
+    let more = lacking.len().saturating_sub(most);
+    lacking.truncate(most);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    lacking.join(", ") + &more
 }
 
-/// Per version that is not the head: which fields none of its documents has.
+/// Per shape that comes before the head: which fields none of its documents has, though those at the head
+/// do; and of a shape that goes no further what the pack says of it.
 fn gaps(report: &AggregateReport, pack: &Pack) -> Vec<String> {
     let rows = &report.numbers.rows;
-    let mut versions: Vec<&String> = rows.iter().flat_map(|row| row.versions.keys()).collect();
-    versions.sort();
-    versions.dedup();
-    let mut warnings = Vec::new();
-    for version in versions {
-        let lacks = |row: &&FieldRow| {
-            let same = rows.iter().filter(|other| other.field == row.field);
-            same.filter_map(|other| other.versions.get(version)).all(|(there, _)| *there == 0)
-        };
-        let mut fields: Vec<&str> = rows.iter().filter(lacks).map(|row| row.field.as_str()).collect();
-        fields.sort_unstable();
-        fields.dedup();
-        if !fields.is_empty() {
-            warnings.push(format!(
-                "version \"{version}\"; current is \"{}\". Missing fields: {} -> null. To have them, run again \
-                 with the current version",
-                pack.head(),
-                fields.join(", ")
-            ));
+    let has = |field: &str, shape: &str| {
+        let same = rows.iter().filter(|row| row.field == field);
+        same.filter_map(|row| row.versions.get(shape)).any(|(there, _)| *there > 0)
+    };
+    let shapes: BTreeSet<&String> = rows.iter().flat_map(|row| row.versions.keys()).collect();
+    let label = pack.version_at().and_then(|at| at.tokens().next_back().map(str::to_owned));
+    let label = label.unwrap_or_else(|| "version".to_owned());
+    let mut warnings = BTreeSet::new();
+    for shape in shapes {
+        match pack.destination(shape) {
+            Destination::Stuck(end) => drop(warnings.insert(end.reason.clone())),
+            Destination::Head(route) if !route.is_empty() => {
+                let lacks = |field: &&str| has(field, pack.head()) && !has(field, shape);
+                let fields: BTreeSet<&str> =
+                    rows.iter().map(|row| row.field.as_str()).filter(lacks).collect();
+                if !fields.is_empty() {
+                    let fields = fields.into_iter().collect::<Vec<_>>().join(", ");
+                    warnings.insert(format!(
+                        "{label}={shape:?}; current schema is {:?}. Missing fields: {fields} -> null; only a new run \
+                         has them",
+                        pack.head(),
+                    ));
+                }
+            }
+            _ => {}
         }
     }
-    warnings
+    warnings.into_iter().collect()
 }
 
 fn tell_json(report: &AggregateReport, pack: &Pack, left: &mut Left, session: &Session) {
@@ -149,12 +158,16 @@ fn tell_json(report: &AggregateReport, pack: &Pack, left: &mut Left, session: &S
     answer["pack"] = json!(pack.name());
     answer["rows"] = json!(rows);
     answer["formulas"] = json!(mixed);
+    answer["ungrouped"] = json!(report.numbers.ungrouped);
     answer["warnings"] = json!(gaps(report, pack));
     answer["left"] = json!(left.rows());
     session.out.json(&answer);
 }
 
-fn cells(row: &FieldRow) -> Vec<String> {
+/// Versions told of in a line of the table.
+const SHOWN: usize = 3;
+
+fn cells(row: &FieldRow, most: usize) -> Vec<String> {
     let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:?}"));
     vec![
         row.group.clone(),
@@ -165,7 +178,7 @@ fn cells(row: &FieldRow) -> Vec<String> {
         number(row.least),
         number(row.most),
         formula(row),
-        lacking(row),
+        lacking(row, most),
     ]
 }
 
@@ -181,16 +194,27 @@ fn tell_csv(report: &AggregateReport, session: &Session) {
                 cell.clone()
             }
         };
-        out.line(cells(row).iter().map(quoted).collect::<Vec<_>>().join(","));
+        out.line(cells(row, usize::MAX).iter().map(quoted).collect::<Vec<_>>().join(","));
     }
 }
 
-fn tell(report: &AggregateReport, pack: &Pack, session: &Session) {
+fn tell(report: &AggregateReport, pack: &Pack, named: bool, session: &Session) {
     let out = &session.out;
     let headings = ["GROUP", "FIELD", "N", "MISSING", "MEAN", "MIN", "MAX", "FORMULA", "MISSING IN"];
-    let rows: Vec<Vec<String>> = report.numbers.rows.iter().map(cells).collect();
+    // What a whole group has nowhere is told by its absence, unless it was asked for.
+    let shown = |row: &&FieldRow| named || row.n > 0;
+    let rows: Vec<Vec<String>> =
+        report.numbers.rows.iter().filter(shown).map(|row| cells(row, SHOWN)).collect();
+    let hidden = report.numbers.rows.len() - rows.len();
     if !rows.is_empty() {
         out.bytes(table(&headings, &[2, 3, 4, 5, 6], &rows).as_bytes());
+    }
+    if hidden > 0 {
+        let lines = count(hidden as u64, "line", "lines");
+        out.note(format!("{lines} of fields that no document of the group has: --json and --csv have them"));
+    }
+    if report.numbers.ungrouped > 0 && report.numbers.ungrouped == report.documents.counts.current {
+        out.line(format!("{}  no document has the member that --by names", out.paint.yellow("warning")));
     }
     for warning in gaps(report, pack) {
         out.line(format!("{}  {}", out.paint.yellow("warning"), safe(warning)));

@@ -21,11 +21,16 @@ pub(crate) struct Args {
     /// Trust the signature of this public key; repeat it for more
     #[arg(long, value_name = "VKEY")]
     key: Vec<String>,
+    /// Whose cosignatures the log must have: log keys, witnesses and their quorum, as C2SP tlog-policy has it
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
-    let keys = super::verify::pinned(&args.key)?;
-    let check = check_evidence(&args.bundle, &keys)?;
+    let mut keys = super::verify::pinned(&args.key)?;
+    let policy = args.policy.as_deref().map(super::policy::read_policy).transpose()?;
+    keys.extend(policy.iter().flat_map(|policy| policy.logs.iter().cloned()));
+    let check = check_evidence(&args.bundle, &keys, policy.as_ref())?;
     session.end();
     if session.out.json {
         tell_json(&check, session);
@@ -77,6 +82,7 @@ fn tell_json(check: &EvidenceCheck, session: &Session) {
     session.out.json(&json!({
         "ok": !checked.findings.iter().any(|finding| finding.is_failure()), "findings": findings,
         "log": checked.log, "signers": checked.signers, "stated_by": checked.stated_by,
+        "anchored": checked.anchored.as_ref().map(|(size, by)| json!({"size": size, "by": by})),
         "established": checked.established, "runs": runs,
         "checked": {"files": check.files, "bytes": check.bytes}, "not_proved": unproved(check),
     }));
@@ -118,6 +124,9 @@ fn tell(check: &EvidenceCheck, session: &Session) {
     let who =
         |names: &[String]| if names.is_empty() { "nobody known".to_owned() } else { safe(names.join(", ")) };
     out.note(format!("checkpoint signed by {}", who(&checked.signers)));
+    if let Some((size, by)) = &checked.anchored {
+        out.note(format!("the log's first {size} entries anchored by {}", safe(by)));
+    }
     out.note(format!("statement signed by {}", who(&checked.stated_by)));
     out.note(format!(
         "checked {}, {}",

@@ -94,7 +94,7 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
 fn as_json(row: &LogRow) -> serde_json::Value {
     json!({
         "index": row.index, "leaf": row.leaf, "settled": row.settled, "actor": row.actor,
-        "reason": row.reason, "entry": row.entry,
+        "reason": row.reason, "target": row.target, "entry": row.entry,
     })
 }
 
@@ -119,6 +119,9 @@ pub(super) fn gist(entry: &Entry) -> String {
         (None, Some(from), Some(to)) => what.push_str(&format!(" {} -> {}", safe(from), safe(to))),
         _ => {}
     }
+    if let Some(intent) = entry.of {
+        what.push_str(&format!(" of #{intent}"));
+    }
     if let Some(first) = &entry.attempt_of {
         what.push_str(&format!(", a further attempt of {first}"));
     }
@@ -130,6 +133,10 @@ fn tell(row: &LogRow, session: &Session) {
     let mut line = format!("  #{}  {}  {}", row.index, row.entry.time, gist(&row.entry));
     if let Some(run) = row.entry.run() {
         line.push_str(&format!("  {run}"));
+    }
+    if row.entry.target.is_some() {
+        let target = row.target.as_deref().map_or("(removed)".to_owned(), safe);
+        line.push_str(&format!("  {target}"));
     }
     if !row.settled {
         line.push_str(&format!("  {}", out.paint.yellow("(not settled yet)")));

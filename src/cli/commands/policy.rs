@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::error::CliError;
 use crate::format::policy::Policy;
-use crate::note::MAX_NOTE_BYTES;
+use crate::note::{AllowedSigners, MAX_NOTE_BYTES};
 
 /// Whose word on the log counts.
 #[derive(Debug, clap::Args)]
@@ -29,6 +29,13 @@ impl PolicyArgs {
 pub(super) fn read_policy(path: &Path) -> Result<Policy, CliError> {
     let refused = |error| CliError::refused(format!("{}: {error}", path.display()), None);
     Policy::parse(&read_small(path)?).map_err(refused)
+}
+
+/// Reads a file of allowed signers.
+pub(super) fn read_signers(path: &Path) -> Result<AllowedSigners, CliError> {
+    let refused = |why: String| CliError::refused(format!("{}: {why}", path.display()), None);
+    let text = String::from_utf8(read_small(path)?).map_err(|_| refused("it is not UTF-8".to_owned()))?;
+    AllowedSigners::parse(&text).map_err(|error| refused(error.to_string()))
 }
 
 /// Milliseconds of an age as it is typed.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::policy::{PolicyArgs, read_small};
+use super::policy::{PolicyArgs, read_signers, read_small};
 use crate::cli::error::{CliError, exit};
 use crate::cli::output::{count, safe};
 use crate::cli::session::Session;
@@ -27,6 +27,9 @@ pub(crate) struct Args {
     key: Vec<String>,
     #[command(flatten)]
     policy: PolicyArgs,
+    /// Whose SSH signatures of checkpoints count: a file as for ssh-keygen -Y verify
+    #[arg(long, value_name = "FILE", conflicts_with = "runs")]
+    allowed_signers: Option<PathBuf>,
     /// A checkpoint kept elsewhere, that the log must begin with
     #[arg(long, value_name = "FILE", conflicts_with = "runs")]
     since: Option<PathBuf>,
@@ -58,7 +61,7 @@ const UNPROVED: &str = "that what was recorded was true";
 const UNSIGNED: &str = "the log is not signed by a key pinned here (--key): whoever can write the whole store could \
     have rewritten its log with it";
 /// What remains open without a checkpoint kept elsewhere.
-const UNANCHORED: &str = "neither a checkpoint kept elsewhere (--since) nor a witness (--policy) vouches for the log: one \
+const UNANCHORED: &str = "neither a checkpoint kept elsewhere (--since) nor a witness asked lately (--policy with --fresh) vouches for the log: one \
     cut at its end, or a whole older copy of the store put back in its place, cannot be seen here";
 /// What a check of single runs leaves out.
 const PARTIAL: &str =
@@ -86,7 +89,8 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
         return Err(CliError::usage("the policy names no log; --key says which key signs it", None));
     }
     let fresh = args.policy.fresh;
-    let options = VerifyOptions { runs, keys, since, policy, fresh, strict: args.strict };
+    let allowed_signers = args.allowed_signers.as_deref().map(read_signers).transpose()?;
+    let options = VerifyOptions { runs, keys, since, policy, allowed_signers, fresh, strict: args.strict };
     let report = store.verify(&options).map_err(|error| session.failure(error))?;
     let recorded = match args.record {
         true => Some(store.record_verification(&report).map_err(|error| session.failure(error))?),
@@ -110,7 +114,7 @@ fn unproved(report: &VerifyReport) -> Vec<&'static str> {
     if !report.signed {
         open.push(UNSIGNED);
     }
-    if report.since_holds != Some(true) && !report.cosigned {
+    if report.since_holds != Some(true) && !report.fresh {
         open.push(UNANCHORED);
     }
     open
@@ -145,6 +149,9 @@ fn tell_json(report: &VerifyReport, partial: bool, recorded: Option<u64>, sessio
         .iter()
         .map(|part| json!({"from": part.from, "to": part.to, "anchored": part.anchored, "by": part.by}))
         .collect();
+    let stamps = report.stamps.iter();
+    let stamps: Vec<serde_json::Value> =
+        stamps.map(|(size, time, path)| json!({"size": size, "time": time, "path": path})).collect();
     session.out.json(&json!({
         "ok": report.failures().next().is_none(), "findings": findings,
         "checked": {
@@ -152,7 +159,7 @@ fn tell_json(report: &VerifyReport, partial: bool, recorded: Option<u64>, sessio
             "entries": report.entries, "blobs": report.blobs,
         },
         "root": report.root, "signed": report.signed, "policy": report.policy_holds,
-        "intervals": intervals, "not_checked": not_checked,
+        "intervals": intervals, "stamps": stamps, "not_checked": not_checked,
         "recorded": recorded,
     }));
 }
@@ -227,6 +234,11 @@ fn tell(report: &VerifyReport, partial: bool, session: &Session) {
     }
     for part in &report.intervals {
         out.note(format!("log entries [{}, {}) {}", part.from, part.to, safe(&part.by)));
+    }
+    for (size, time, place) in &report.stamps {
+        out.note(format!(
+            "[0, {size}) stamped {time}, as {place} says; openssl ts -verify checks its signature"
+        ));
     }
     for open in unproved(report) {
         out.note(format!("not proved: {open}"));

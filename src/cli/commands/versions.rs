@@ -8,8 +8,8 @@ use crate::cli::documents::{pack_of, progress, some};
 use crate::cli::error::{CliError, exit};
 use crate::cli::output::{count, safe, table};
 use crate::cli::session::Session;
-use crate::store::Next;
-use crate::store::carry::{self, DocumentVersions};
+use crate::store::carry::{self, DocumentVersions, Untrue};
+use crate::store::{Next, VersionRow, VersionsReport};
 
 /// Show how documents are spread over schema versions, and which could migrate to what
 ///
@@ -72,7 +72,9 @@ fn tell_json(whole: &DocumentVersions, session: &Session) {
         "rows": rows, "unreadable": unreadable,
     });
     if let Some(files) = whole.files {
-        let untrue = whole.untrue.iter().map(|(at, why)| json!({"at": at, "reason": why}));
+        let one = |untrue: &Untrue| json!({"at": untrue.at, "what": untrue.what, "reason": untrue.why});
+        let untrue = whole.untrue.iter().map(one);
+        answer["ending"] = json!(report.ending());
         answer["untrue"] = untrue.collect();
         answer["files"] = json!(files);
         answer["not_looked_at"] = json!(whole.not_looked_at);
@@ -82,8 +84,16 @@ fn tell_json(whole: &DocumentVersions, session: &Session) {
 
 fn tell(whole: &DocumentVersions, [heading, one, many]: [&str; 3], session: &Session) {
     let (out, report) = (&session.out, &whole.spread);
-    let mut rows: Vec<Vec<String>> = report
-        .rows
+    // Rows that differ only by what is noted of them are one line.
+    let mut merged: Vec<VersionRow> = Vec::new();
+    for row in &report.rows {
+        let same = |other: &&mut VersionRow| (&other.version, &other.shape) == (&row.version, &row.shape);
+        match merged.iter_mut().find(same) {
+            Some(other) => other.count += row.count,
+            None => merged.push(row.clone()),
+        }
+    }
+    let mut rows: Vec<Vec<String>> = merged
         .iter()
         .map(|row| {
             let next = match (&row.target, row.next) {
@@ -99,7 +109,6 @@ fn tell(whole: &DocumentVersions, [heading, one, many]: [&str; 3], session: &Ses
                 row.count.to_string(),
                 format!("{:.1} %", 100.0 * share(row.count, report.total)),
                 next,
-                row.note.clone().unwrap_or_default(),
             ]
         })
         .collect();
@@ -107,21 +116,42 @@ fn tell(whole: &DocumentVersions, [heading, one, many]: [&str; 3], session: &Ses
     if broken > 0 {
         let part = format!("{:.1} %", 100.0 * share(broken, report.total));
         let none = "-".to_owned();
-        rows.push(vec!["unreadable".to_owned(), none.clone(), broken.to_string(), part, none, String::new()]);
+        rows.push(vec!["unreadable".to_owned(), none.clone(), broken.to_string(), part, none]);
     }
     if !rows.is_empty() {
-        let headings = ["VERSION", "SHAPE", heading, "SHARE", "MIGRATES", "NOTE"];
+        let headings = ["VERSION", "SHAPE", heading, "SHARE", "MIGRATES"];
         out.bytes(table(&headings, &[2, 3], &rows).as_bytes());
+    }
+    for (note, shapes) in notes(report) {
+        out.line(format!("{}  {}: {}", out.paint.bold("note"), safe(shapes.join(", ")), safe(note)));
     }
     for (run, why) in &report.unreadable {
         out.line(format!("{}  {}: {}", out.paint.red("unreadable"), safe(run), safe(why)));
     }
-    for (at, why) in &whole.untrue {
-        out.line(format!("{}  {}: {}", out.paint.yellow("not what it says"), safe(at), safe(why)));
+    for Untrue { at, what, why } in &whole.untrue {
+        out.line(format!("{}  {}: {}", out.paint.yellow(what), safe(at), safe(why)));
     }
     if whole.not_looked_at > 0 {
         out.line(format!("{} not looked at", count(whole.not_looked_at, "file", "files")));
     }
     let total = count(report.total, one, many);
-    out.line(format!("{total}, {} could migrate to {}", report.migratable(), safe(&report.head)));
+    let ending = match report.ending() {
+        0 => String::new(),
+        ending => format!(", {ending} to the end of a line of their own"),
+    };
+    out.line(format!("{total}, {} could migrate to {}{ending}", report.migratable(), safe(&report.head)));
+}
+
+/// What the pack says of shapes, each note once.
+fn notes(report: &VersionsReport) -> Vec<(&str, Vec<&str>)> {
+    let mut notes: Vec<(&str, Vec<&str>)> = Vec::new();
+    for row in &report.rows {
+        let Some(note) = row.note.as_deref() else { continue };
+        match notes.iter_mut().find(|(other, _)| *other == note) {
+            Some((_, shapes)) if shapes.contains(&row.shape.as_str()) => {}
+            Some((_, shapes)) => shapes.push(&row.shape),
+            None => notes.push((note, vec![&row.shape])),
+        }
+    }
+    notes
 }

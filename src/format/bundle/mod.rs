@@ -21,7 +21,7 @@ use super::file_list::FileEntry;
 use super::finding::Finding;
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
-use crate::note::VerifyingKey;
+use crate::note::{NoteSignature, SignedNote, VerifyingKey};
 
 /// What a bundle tells, from which its texts are made.
 #[derive(Debug, Clone)]
@@ -30,8 +30,33 @@ pub struct Contents {
     pub log: statement::LogHead,
     /// Who signed the checkpoint, as its note says: name and key id.
     pub signers: Vec<String>,
+    /// What others said of the log, by size.
+    pub anchors: Vec<Anchor>,
     /// The runs, sorted.
     pub runs: Vec<RunContents>,
+}
+
+/// What witnesses said of the log's first so many entries.
+#[derive(Debug, Clone)]
+pub struct Anchor {
+    /// How many entries.
+    pub size: u64,
+    /// Who, and for which second since 1970.
+    pub by: Vec<(String, u64)>,
+}
+
+impl Anchor {
+    /// What the cosignatures on a checkpoint of this log say; nothing when there is none.
+    pub fn of(origin: &str, size: u64, note: &SignedNote) -> Option<Self> {
+        let theirs = note.signatures().iter().filter(|line| line.name.as_str() != origin);
+        let said = |line: &NoteSignature| {
+            // A cosignature (C2SP tlog-cosignature v1): the time, then the signature.
+            let time = line.bytes.first_chunk::<8>().filter(|_| line.bytes.len() == 72)?;
+            Some((line.name.to_string(), u64::from_be_bytes(*time)))
+        };
+        let by: Vec<(String, u64)> = theirs.filter_map(said).collect();
+        (!by.is_empty()).then_some(Self { size, by })
+    }
 }
 
 /// One run of a bundle.
@@ -117,6 +142,8 @@ pub const METADATA: &str = "data/ro-crate-metadata.json";
 pub const CHECKPOINT: &str = "data/log/checkpoint";
 /// Public keys, for convenience: they establish nothing by lying here.
 pub const KEYS: &str = "data/log/keys/";
+/// Checkpoints that witnesses cosigned, each with the proof that the log goes on from it.
+pub const ANCHORS: &str = "data/log/anchors/";
 /// Blobs that entries name: actors, reasons, lists of exceptions, details.
 pub const RECORDS: &str = "data/records/";
 /// The runs.
@@ -155,6 +182,16 @@ pub fn entry(key: &RunKey, seq: u64) -> String {
 /// The proof of an entry.
 pub fn proof(key: &RunKey, seq: u64) -> String {
     format!("{}entries/{seq:06}.tlog-proof", run_dir(key))
+}
+
+/// A kept checkpoint of the log's first so many entries.
+pub fn anchor(size: u64) -> String {
+    format!("{ANCHORS}{size}.checkpoint")
+}
+
+/// The proof that the log of the bundle's checkpoint begins with that tree: one hash a line.
+pub fn anchor_proof(size: u64) -> String {
+    format!("{ANCHORS}{size}.consistency")
 }
 
 /// The proof that a run's entries are all of it.

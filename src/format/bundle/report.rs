@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{Contents, RunContents, Told};
+use crate::base::clock::Moment;
 use crate::base::escape::Escaped;
 use crate::format::entry::EntryKind;
 use crate::format::finding::Finding;
@@ -70,6 +71,7 @@ pub fn print(contents: &Contents) -> String {
     );
     page.push_str(&introduction(contents));
     page.push_str(&overview(contents));
+    page.push_str(&witnesses(contents));
     page.push_str(GLOSSARY);
     for run in &contents.runs {
         page.push_str(&of_run(run));
@@ -97,6 +99,26 @@ fn introduction(contents: &Contents) -> String {
         row(&["Signed with the key".into(), signers.join("<br>")]),
         row(&["Newest event told here".into(), text(&contents.newest())]),
     )
+}
+
+/// What witnesses said, as their cosignatures have it.
+fn witnesses(contents: &Contents) -> String {
+    if contents.anchors.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from(
+        "<h2>Others who saw the log</h2>\n<p>These signed how the log stood at that time, each with a key of their \
+         own. An event at an earlier place was there by then, and nobody could change it unnoticed afterwards. \
+         Whether the keys are theirs this page cannot show: who checks must know them.</p>\n<table>\n",
+    );
+    out.push_str(&heading(&["Events up to place", "Who, and when"]));
+    for anchor in &contents.anchors {
+        let by = |(name, time): &(String, u64)| text(&format!("{name}, {}", Moment::from_seconds(*time)));
+        let by: Vec<String> = anchor.by.iter().map(by).collect();
+        out.push_str(&row(&[anchor.size.saturating_sub(1).to_string(), by.join("<br>")]));
+    }
+    out.push_str("</table>\n");
+    out
 }
 
 /// One line for each run: what a reader in a hurry needs.

@@ -4,6 +4,7 @@
 //! Nothing is taken from the bundle that a rule before it did not check, and a file that no rule
 //! asked for is a finding. Every rule gives all its findings.
 
+mod anchors;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use crate::format::bundle::dsse::{self, Envelope};
 use crate::format::bundle::statement::{Claims, LogHead, Statement};
 use crate::format::bundle::{self};
 use crate::format::finding::{Code, Finding};
+use crate::format::policy::Policy;
 use crate::note::{CheckpointBody, NoteError, SignedNote, VerifyingKey};
 pub use run::CheckedRun;
 
@@ -40,6 +42,8 @@ pub struct Checked {
     pub signers: Vec<String>,
     /// Who signed the statement.
     pub stated_by: Vec<String>,
+    /// How many of the log's first entries the policy's witnesses cosigned, and who did.
+    pub anchored: Option<(u64, String)>,
     /// Whether the signers are keys that the reader pinned.
     pub established: bool,
     /// The runs.
@@ -50,7 +54,11 @@ pub struct Checked {
 pub fn is_read(path: &str) -> bool {
     let tags = [bundle::BAGIT, bundle::BAG_INFO, bundle::MANIFEST, bundle::TAG_MANIFEST];
     let signed = [bundle::ENVELOPE, bundle::STATEMENT, bundle::CHECKPOINT];
-    if tags.contains(&path) || signed.contains(&path) || path.starts_with(bundle::KEYS) {
+    if tags.contains(&path)
+        || signed.contains(&path)
+        || path.starts_with(bundle::KEYS)
+        || path.starts_with(bundle::ANCHORS)
+    {
         return true;
     }
     let Some((_, inner)) = run_of(path) else { return false };
@@ -64,8 +72,9 @@ fn run_of(path: &str) -> Option<(RunKey, &str)> {
     Some((RunKey { job: job.parse().ok()?, run: run.parse().ok()? }, inner))
 }
 
-/// Checks a bundle for a reader who trusts these keys; without any, only that it fits together.
-pub fn check(facts: &Facts, pinned: &[VerifyingKey]) -> Checked {
+/// Checks a bundle for a reader who trusts these keys; without any, only that it fits together. With a
+/// policy, as many of its witnesses as it takes must have cosigned the log.
+pub fn check(facts: &Facts, pinned: &[VerifyingKey], policy: Option<&Policy>) -> Checked {
     let mut checking = Checking {
         facts,
         pinned,
@@ -76,6 +85,7 @@ pub fn check(facts: &Facts, pinned: &[VerifyingKey]) -> Checked {
     };
     checking.bag();
     checking.signed_head();
+    checking.anchors(policy);
     checking.runs();
     checking.statement();
     checking.strangers();

@@ -64,7 +64,8 @@ fn defect(refusal: &Refusal) -> Option<Problem> {
     match refusal {
         Refusal::Step {
             step,
-            problem: StepProblem::NoParent { .. } | StepProblem::NotAnObject { .. },
+            problem:
+                StepProblem::NoParent { .. } | StepProblem::NotAnObject { .. } | StepProblem::Guest { .. },
             ..
         } => own("step-fails", Some(*step)),
         Refusal::Edits { .. } => own("step-fails", None),

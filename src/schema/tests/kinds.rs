@@ -13,6 +13,9 @@ version_at = "/v"
 head = "2/new"
 order = "graph"
 
+[fields]
+measured = ["/o/k", "/list/*/k", "/free/t", "/gone"]
+
 [[shape]]
 version = "old"
 unlabelled = true
@@ -115,6 +118,8 @@ fn foreign_rule_without_a_condition_is_refused() {
 fn head_that_is_a_variant_is_reached_within_its_version() {
     let rewrite = rewritten(pack().migrate(b"{\"v\":\"2\",\"x\":1}", None, &Facts::default(), None));
     assert_eq!(rewrite.bytes, b"{\"v\":\"2\",\"y\":1}");
+    assert_eq!(rewrite.path, ["2", "2"]);
+    assert_eq!(rewrite.route(), ["2/first", "2/new"]);
     let again = pack().migrate(&rewrite.bytes, None, &Facts::default(), None);
     assert_eq!(again, Outcome::Current { version: "2".to_owned() });
 }
@@ -126,6 +131,17 @@ fn undescribed_members_are_listed_and_free_form_objects_are_not() {
     let places: Vec<String> = pack().undescribed(&doc, "2/new").iter().map(ToString::to_string).collect();
     assert_eq!(places, ["/o/q", "/list/1/m", "/zz"]);
     assert!(pack().undescribed(&doc, "no such shape").is_empty());
+}
+
+#[test]
+fn unmeasured_members_are_those_that_the_schema_names_and_the_document_lacks() {
+    let unmeasured = |text: &str| -> Vec<String> {
+        let doc = scan(text.as_bytes()).expect("valid");
+        pack().unmeasured(&doc, "2/new").iter().map(ToString::to_string).collect()
+    };
+    let places = unmeasured(r#"{"v":"2","o":{"q":1},"free":{},"list":[{"k":null},{"m":1},2]}"#);
+    assert_eq!(places, ["/o/k", "/list/1/k"]);
+    assert!(unmeasured(r#"{"v":"2","o":null}"#).is_empty());
 }
 
 #[test]

@@ -40,6 +40,25 @@ fn digest_ignores_comments_spacing_and_line_ends_and_sees_every_step() {
 }
 
 #[test]
+fn schema_error_points_at_the_rule_that_is_wrong() {
+    for (schema, place) in [
+        ("{\n  \"type\": \"banana\"}", (2, 11)),
+        ("{\n \"properties\": {\n  \"n\": {\"pattern\": \"(\"}}}", (3, 20)),
+        ("{\n \"items\": {\"$ref\": \"#/$defs/none\"}}", (2, 20)),
+        ("{\n \"items\": {\"$ref\": \"https://example.org/a\"}}", (2, 20)),
+    ] {
+        let bad = error(two_versions_with(schema, "", ""));
+        assert_eq!((bad.file.as_str(), bad.line, bad.column), ("s.schema.json", place.0, place.1), "{bad}");
+    }
+    let bad = error(parse(&[(
+        "pack.toml",
+        "[pack]\nname = \"p\"\nversion = \"1\"\nhead = \"1\"\norder = \"graph\"\n[[shape]]\nversion = \"1\"\nschema = \"none.json\"\n",
+    )]));
+    assert_eq!((bad.file.as_str(), bad.line, bad.column), ("pack.toml", 8, 10), "{bad}");
+    assert!(matches!(bad.kind, PackErrorKind::NoFile { .. }));
+}
+
+#[test]
 fn load_error_names_file_line_and_column() {
     let bad = error(two_versions("", "[[migration.step]]\nop = \"fly\"\npath = \"/a\""));
     assert_eq!((bad.file.as_str(), bad.line, bad.column), ("pack.toml", 18, 6), "{bad}");

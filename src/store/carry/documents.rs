@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::sources::{Source, gather};
-use crate::base::json::{self, Doc};
+use crate::base::json::{self, Doc, Pointer};
 use crate::carrier::{self, Counts, Loaded, Part, Place, Tally, Verdict};
-use crate::schema::{Detection, Facts, Outcome, Pack};
-use crate::store::migrate::has_version;
+use crate::schema::{Detection, Facts, Outcome, Pack, Rewrite};
+use crate::store::migrate::{has_version, target_of};
 use crate::store::versions::{VersionRow, VersionsReport, row_of};
 use crate::store::{Progress, StoreError};
 
@@ -33,6 +33,8 @@ pub struct DocumentRow {
     pub entry: Option<u64>,
     /// What is worth knowing of it all the same.
     pub warnings: Vec<String>,
+    /// Measured members that a rewritten document does not have: no migration makes them up.
+    pub absent: Vec<Pointer>,
 }
 
 impl DocumentRow {
@@ -111,7 +113,7 @@ impl DocumentsReport {
 
 pub(super) fn row(source: &Source, place: Place, verdict: Verdict) -> DocumentRow {
     let file = source.shown.clone();
-    DocumentRow { file, place, verdict, before: None, entry: None, warnings: Vec::new() }
+    DocumentRow { file, place, verdict, before: None, entry: None, warnings: Vec::new(), absent: Vec::new() }
 }
 
 /// Checks that documents are what they say, or all of one version.
@@ -122,7 +124,9 @@ pub fn validate(
     progress: &dyn Progress,
     each: &mut Each<'_>,
 ) -> Result<DocumentsReport, StoreError> {
-    if let Some(version) = version {
+    if let Some(version) = version
+        && pack.version_of_shape(version).is_none()
+    {
         has_version(pack, version)?;
     }
     let sources = gather(paths, pack)?;
@@ -149,8 +153,24 @@ pub fn validate(
     Ok(report)
 }
 
+/// Notes what is worth knowing of the document that a migration gives: what it uses that is going,
+/// and what was not measured and so stays absent.
+pub(super) fn note(row: &mut DocumentRow, pack: &Pack, rewrite: &Rewrite) {
+    if let (Some(shape), Ok(doc)) = (rewrite.shapes.last(), json::scan(&rewrite.bytes)) {
+        row.warnings = deprecations(pack, &doc, shape);
+        row.absent = pack.unmeasured(&doc, shape);
+    }
+}
+
 /// What is worth knowing of a document of a known shape.
 pub(super) fn warnings(pack: &Pack, doc: &Doc<'_>, shape: &str) -> Vec<String> {
+    let mut found = deprecations(pack, doc, shape);
+    let undescribed = pack.undescribed(doc, shape).into_iter();
+    found.extend(undescribed.map(|at| format!("{at} is not described by the schema of {shape}")));
+    found
+}
+
+fn deprecations(pack: &Pack, doc: &Doc<'_>, shape: &str) -> Vec<String> {
     let mut found = Vec::new();
     for old in pack.deprecations(doc, shape) {
         let left = match old.remaining {
@@ -161,8 +181,6 @@ pub(super) fn warnings(pack: &Pack, doc: &Doc<'_>, shape: &str) -> Vec<String> {
         let (at, since, instead) = (old.place, old.since, old.instead);
         found.push(format!("{at} is deprecated since {since} and {left}; use {instead}"));
     }
-    let undescribed = pack.undescribed(doc, shape).into_iter();
-    found.extend(undescribed.map(|at| format!("{at} is not described by the schema of {shape}")));
     found
 }
 
@@ -188,7 +206,8 @@ pub fn versions(
         // What does not fit is listed one by one; here it is one line however it does not.
         let untrue = carrier::shape_of(&detection).is_none() && !is_foreign(&detection);
         let why = untrue.then(|| row.note.take()).flatten();
-        Ok((row, why))
+        let untrue = why.map(|why| (row.shape.clone(), why));
+        Ok((row, untrue))
     };
     over(&sources.list, pack, progress, ask, |source, looked| match looked {
         Err(why) => {
@@ -201,9 +220,9 @@ pub fn versions(
                 let at = part.place.in_file(&source.shown);
                 match answer {
                     Err::<_, String>(why) => report.spread.unreadable.push((at, why)),
-                    Ok((row, why)) => {
+                    Ok((row, untrue)) => {
                         *rows.entry(row).or_insert(0) += 1;
-                        report.untrue.extend(why.map(|why| (at, why)));
+                        report.untrue.extend(untrue.map(|(what, why)| Untrue { at, what, why }));
                     }
                 }
             }
@@ -217,13 +236,24 @@ fn is_foreign(detection: &Detection) -> bool {
     matches!(detection, Detection::NotThisKind { kind: Some(_), .. })
 }
 
+/// A document that is not what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untrue {
+    /// The file and the place in it.
+    pub at: String,
+    /// What it is instead, in a word or two: `misfit`, `newer`, `not this kind`.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
 /// The distribution over documents outside a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DocumentVersions {
     /// By version and shape.
     pub spread: VersionsReport,
-    /// Documents that are not what they say, or say nothing: place and reason.
-    pub untrue: Vec<(String, String)>,
+    /// Documents that are not what they say, or say nothing.
+    pub untrue: Vec<Untrue>,
     /// Files looked at; `None` where it is the store's manifests.
     pub files: Option<u64>,
     /// Files of other kinds, and links, in the folders given.
@@ -238,9 +268,7 @@ pub fn preview(
     progress: &dyn Progress,
     each: &mut Each<'_>,
 ) -> Result<DocumentsReport, StoreError> {
-    if let Some(target) = target {
-        has_version(pack, target)?;
-    }
+    let target = target.map(|version| target_of(pack, version)).transpose()?;
     let sources = gather(paths, pack)?;
     let mut report = DocumentsReport {
         files: sources.list.len() as u64,
@@ -252,7 +280,7 @@ pub fn preview(
             let (done, total) = (report.counts.found, report.files);
             return Err(StoreError::Interrupted { done, total });
         }
-        match super::plan::plan(source, pack, target, None) {
+        match super::plan::plan(source, pack, target.as_deref(), None) {
             Err(why) => report.unread(source, why, each),
             Ok(plan) => {
                 for row in plan.rows {
@@ -271,9 +299,7 @@ pub fn show(
     place: Option<&Place>,
     version: Option<&str>,
 ) -> Result<Vec<u8>, StoreError> {
-    if let Some(version) = version {
-        has_version(pack, version)?;
-    }
+    let version = version.map(|version| target_of(pack, version)).transpose()?;
     let shown = path.display().to_string();
     let refused = |why: String| StoreError::Input { path: shown.clone(), why };
     let sources = gather(&[path.to_owned()], pack)?;
@@ -294,7 +320,7 @@ pub fn show(
     };
     let text = loaded.text(part);
     let Some(version) = version else { return Ok(text.to_vec()) };
-    match pack.migrate(text, Some(version), &Facts::default(), None) {
+    match pack.migrate(text, Some(&version), &Facts::default(), None) {
         Outcome::Current { .. } => Ok(text.to_vec()),
         Outcome::Rewrite(rewrite) => Ok(rewrite.bytes),
         Outcome::Refused(why) => Err(StoreError::NoVersion(format!("{}: {why}", part.place.in_file(&shown)))),

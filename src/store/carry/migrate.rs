@@ -1,5 +1,6 @@
 //! Migrating documents outside the store.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::documents::{DocumentRow, DocumentsReport, Each};
@@ -12,9 +13,10 @@ use crate::base::id::OperationId;
 use crate::carrier::Verdict;
 use crate::format::carried::TargetState;
 use crate::format::entry::EntryKind;
+use crate::format::paths;
 use crate::schema::{Pack, Stamp};
 use crate::store::commit::{Change, Operation};
-use crate::store::migrate::has_version;
+use crate::store::migrate::target_of;
 use crate::store::source::Reading;
 use crate::store::stage::Stage;
 use crate::store::{Store, StoreError};
@@ -60,11 +62,9 @@ impl Store {
         options: &CarryOptions,
         each: &mut Each<'_>,
     ) -> Result<CarryReport, StoreError> {
-        if let Some(target) = &options.to {
-            has_version(pack, target)?;
-        }
+        let target = options.to.as_deref().map(|version| target_of(pack, version)).transpose()?;
         let sources = gather(&options.paths, pack)?;
-        self.refuse_own(&sources.list)?;
+        refuse_own(&sources.list)?;
         // With the lock on carriers, what an interrupted command left at them is settled here, and told.
         let _lock = self.lock_carriers()?;
         self.finish_interrupted()?;
@@ -84,7 +84,7 @@ impl Store {
             }
             let (batch, later) = rest.split_at(batch_len(rest));
             rest = later;
-            self.carry_batch(&mut operation, pack, options, batch, &mut report, each)?;
+            self.carry_batch(&mut operation, pack, target.as_deref(), batch, &mut report, each)?;
             self.context.progress.at((sources.list.len() - rest.len()) as u64, sources.list.len() as u64);
         }
         if let Some(operation) = operation {
@@ -94,24 +94,11 @@ impl Store {
         Ok(report)
     }
 
-    /// The store's own files are not documents outside it.
-    fn refuse_own(&self, sources: &[Source]) -> Result<(), StoreError> {
-        let root = std::fs::canonicalize(self.root()).unwrap_or_else(|_| self.root().to_owned());
-        match sources.iter().find(|source| source.path.starts_with(&root)) {
-            None => Ok(()),
-            Some(own) => Err(StoreError::Input {
-                path: own.shown.clone(),
-                why: "it lies inside the store; strongroom migrate without --pack migrates manifests"
-                    .to_owned(),
-            }),
-        }
-    }
-
     fn carry_batch(
         &self,
         operation: &mut Option<Operation>,
         pack: &Pack,
-        options: &CarryOptions,
+        to: Option<&str>,
         batch: &[Source],
         report: &mut CarryReport,
         each: &mut Each<'_>,
@@ -119,7 +106,7 @@ impl Store {
         let stamp = Stamp { applied_at: self.context.clock.now() };
         let mut jobs = Vec::with_capacity(batch.len());
         for source in batch {
-            let (rows, planned) = match plan(source, pack, options.to.as_deref(), Some(&stamp)) {
+            let (rows, planned) = match plan(source, pack, to, Some(&stamp)) {
                 Ok(Plan { rows, change }) => (rows, change),
                 Err(why) => {
                     let verdict = Verdict::Unreadable(why);
@@ -216,8 +203,7 @@ impl Store {
                     snapshot.backup(&self.disk.full_path(&path)).map_err(failed)?;
                     let backup = stage.keep_file(Reading::open(&self.disk, &path)?)?;
                     planned.record.kept = Some(backup.into());
-                    let changed: std::collections::HashSet<String> =
-                        change.rows.iter().map(|row| row.key.to_json()).collect();
+                    let changed: HashSet<String> = change.rows.iter().map(|row| row.key.to_json()).collect();
                     let images: Vec<String> = snapshot
                         .rows
                         .iter()
@@ -232,6 +218,26 @@ impl Store {
         entry.detail = Some(stage.keep(&planned.record.to_bytes())?.sha256);
         Ok(())
     }
+}
+
+/// A store's own files are not documents outside it, whichever store it is: their changes belong into
+/// its own log.
+fn refuse_own(sources: &[Source]) -> Result<(), StoreError> {
+    let mut looked = HashSet::new();
+    for source in sources {
+        let folder = source.path.parent().unwrap_or(&source.path);
+        if !looked.insert(folder) {
+            continue;
+        }
+        let Some(root) = Store::find(folder) else { continue };
+        let inside = source.path.strip_prefix(&root).ok().and_then(|path| path.components().next());
+        if inside.and_then(|first| first.as_os_str().to_str()).is_some_and(paths::is_own) {
+            let why =
+                "it is one of the store's own files; strongroom migrate without --pack migrates manifests";
+            return Err(StoreError::Input { path: source.shown.clone(), why: why.to_owned() });
+        }
+    }
+    Ok(())
 }
 
 /// How many of the next carriers go together.

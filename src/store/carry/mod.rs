@@ -6,6 +6,7 @@
 //! What was interrupted between the two is settled by comparing the target with what the intent says
 //! of it ([`settle`]); it is never applied again blindly.
 
+mod check;
 mod documents;
 mod migrate;
 mod plan;
@@ -14,8 +15,9 @@ mod sources;
 mod target;
 mod undo;
 
+pub(super) use check::Carried;
 pub use documents::{
-    AggregateReport, DocumentRow, DocumentVersions, DocumentsReport, Each, aggregate, preview, show,
+    AggregateReport, DocumentRow, DocumentVersions, DocumentsReport, Each, Untrue, aggregate, preview, show,
     validate, versions,
 };
 pub use migrate::{CarryOptions, CarryReport};

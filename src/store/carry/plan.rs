@@ -1,7 +1,7 @@
 //! What is to be done to one carrier: the verdict on each of its documents, and the change that the
 //! rewrites among them come to.
 
-use super::documents::{DocumentRow, look, row};
+use super::documents::{DocumentRow, look, note, row};
 use super::sources::Source;
 use super::target::Change;
 use crate::base::digest::Sha256;
@@ -47,12 +47,14 @@ pub fn plan(
     let mut preserved = Vec::new();
     let mut rows = Vec::with_capacity(verdicts.len());
     for (part, verdict) in loaded.parts.iter().zip(verdicts) {
-        let mut row = row(source, part.place.clone(), verdict);
-        if let Verdict::Rewrite(rewrite) = &row.verdict {
+        let mut row = row(source, part.place.clone(), Verdict::Current);
+        if let Verdict::Rewrite(rewrite) = &verdict {
+            note(&mut row, pack, rewrite);
             documents.push(planned(&part.place, rewrite, &mut preserved));
             splices.push((part.span.clone(), rewrite.bytes.clone()));
             row.before = Some(loaded.text(part).to_vec());
         }
+        row.verdict = verdict;
         rows.push(row);
     }
     let change = (!splices.is_empty()).then(|| {
@@ -90,7 +92,7 @@ fn planned(place: &Place, rewrite: &Rewrite, preserved: &mut Vec<Vec<u8>>) -> Pl
         },
         before: rewrite.before,
         after: rewrite.after,
-        path: rewrite.path.clone(),
+        path: rewrite.route().to_vec(),
         preserved: digest,
     }
 }
@@ -123,10 +125,12 @@ fn plan_table(
                 Err(error) => verdict = Verdict::Refused(error.to_string()),
             }
         }
-        let mut row = row(source, part.place.clone(), verdict);
-        if matches!(row.verdict, Verdict::Rewrite(_)) {
+        let mut row = row(source, part.place.clone(), Verdict::Current);
+        if let Verdict::Rewrite(rewrite) = &verdict {
+            note(&mut row, pack, rewrite);
             row.before = Some(loaded.text(part).to_vec());
         }
+        row.verdict = verdict;
         rows.push(row);
     }
     drop(changer);

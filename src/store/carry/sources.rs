@@ -1,5 +1,5 @@
 //! Finding carriers: files as given, folders walked in a stable order. Links are never followed, a
-//! store inside a folder is passed over, and what the pack's documents cannot lie in is counted.
+//! store's own files are passed over, and what the pack's documents cannot lie in is counted.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -105,12 +105,11 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn folder(&mut self, folder: &str) -> Result<(), StoreError> {
         let entries = self.disk.list(folder)?;
-        // A store's own files are not documents outside it.
-        if entries.iter().any(|entry| entry.name == paths::CONFIG) {
-            return Ok(());
-        }
+        let store = entries.iter().any(|entry| entry.name == paths::CONFIG);
         for entry in entries {
-            if is_temp_name(&entry.name) {
+            // A store's own files are not documents outside it.
+            let own = store && entry.name.to_str().is_some_and(paths::is_own);
+            if own || is_temp_name(&entry.name) {
                 continue;
             }
             let Some(name) = entry.name.to_str() else {

@@ -197,6 +197,11 @@ fn plan_rows(
             left.push((at, RolledBack::Left(why.to_owned())));
         }
     }
+    if back.is_empty() {
+        // The columns may be gone with the rows that went back.
+        let nothing = TableChange { add: Vec::new(), drop: Vec::new(), rows: Vec::new() };
+        return Ok((PlanRecord::new(Vec::new()), nothing, left));
+    }
     let keys: HashSet<String> = back.iter().filter_map(|(document, _)| document.row.clone()).collect();
     let mut drop = Vec::new();
     let mut kept = Vec::new();

@@ -57,6 +57,9 @@ impl Teller<'_> {
     fn row(&mut self, row: &DocumentRow) {
         let out = &self.session.out;
         let done = if self.told.dry_run { "would migrate" } else { "migrated" };
+        if !out.json {
+            self.left.take(row, self.session);
+        }
         let Verdict::Rewrite(rewrite) = &row.verdict else {
             if out.json {
                 let mut value = place_json(row);
@@ -64,8 +67,6 @@ impl Teller<'_> {
                 value["verdict"] = json!(row.verdict.word());
                 value["reason"] = json!(row.verdict.reason());
                 out.json(&value);
-            } else {
-                self.left.take(row, self.session);
             }
             return;
         };
@@ -76,8 +77,8 @@ impl Teller<'_> {
         if out.json {
             let mut value = place_json(row);
             let more = json!({
-                "type": "document", "verdict": done.replace(' ', "-"), "path": rewrite.path,
-                "changes": rewrite.changes, "before": Sha256::of(before),
+                "type": "document", "verdict": done.replace(' ', "-"), "path": rewrite.route(),
+                "changes": rewrite.changes, "warnings": row.warnings, "absent": row.absent, "before": Sha256::of(before),
                 "after": Sha256::of(&rewrite.bytes), "entry": row.entry, "diff": diff,
                 "preserved": rewrite.preserved.iter()
                     .map(|(at, text)| json!({"at": at, "text": text})).collect::<Vec<_>>(),
@@ -88,7 +89,7 @@ impl Teller<'_> {
             out.json(&value);
             return;
         }
-        let route = rewrite.path.join(" -> ");
+        let route = rewrite.route().join(" -> ");
         if self.told.dry_run || self.told.diff {
             self.session.end();
             out.line(format!("{done} {}  {}", safe(&at), safe(&route)));
@@ -125,17 +126,26 @@ impl Teller<'_> {
         for settled in &report.settled {
             out.line(format!("an interrupted command had left {}: {}", safe(&settled.path), settled.outcome));
         }
+        self.left.tell_warnings(self.session);
         for (route, documents) in &self.routes {
             out.note(format!("{}  {}", safe(route), count(*documents, "document", "documents")));
         }
         let done = if self.told.dry_run { "would migrate" } else { "migrated" };
         let counts = documents.counts;
+        // Some kinds of document end on a line of their own, which is not where the pack's head is.
+        let there = |route: &String| {
+            let last = route.rsplit(" -> ").next().unwrap_or_default();
+            last == target || pack.version_of_shape(target) == Some(last)
+        };
+        let to = match self.routes.keys().all(there) {
+            true => format!(" to {}", safe(target)),
+            false => String::new(),
+        };
         out.line(format!(
-            "{} found in {}: {} {done} to {}, {} current, {} refused, {} unreadable{}{}",
+            "{} found in {}: {} {done}{to}, {} current, {} refused, {} unreadable{}{}",
             count(counts.found, "document", "documents"),
             count(documents.files, "file", "files"),
             counts.migrated,
-            safe(target),
             counts.current,
             counts.refused,
             counts.unreadable,

@@ -17,7 +17,7 @@ use crate::schema::{Sample, draft};
 pub(super) struct NewArgs {
     /// The new pack's name
     name: String,
-    /// Example documents: JSON files, and JSON Lines in files that end with .jsonl
+    /// Example documents: JSON files, JSON Lines in files that end with .jsonl, and folders of both
     #[arg(long, value_name = "DOCS", required = true, num_args = 1..)]
     from: Vec<PathBuf>,
     /// Where documents say their version [default: /schema_version, /version or /app_version]
@@ -101,6 +101,31 @@ pub(super) fn docs(args: &DocsArgs, session: &Session) -> Result<u8, CliError> {
 /// Largest file that documents are taken from.
 const SAMPLE_BYTES: u64 = 64 << 20;
 
+/// The files that a path stands for: itself, or all .json and .jsonl files below it.
+fn files_below(path: &Path, out: &mut Vec<PathBuf>) -> Result<(), CliError> {
+    if !path.is_dir() {
+        out.push(path.to_owned());
+        return Ok(());
+    }
+    let refused = |error: std::io::Error| CliError::refused(format!("{}: {error}", path.display()), None);
+    let entries =
+        std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(refused)?;
+    let mut entries: Vec<(PathBuf, std::fs::FileType)> = entries
+        .iter()
+        .map(|entry| Ok((entry.path(), entry.file_type()?)))
+        .collect::<Result<_, _>>()
+        .map_err(refused)?;
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    for (path, kind) in entries {
+        let fits = path.extension().is_some_and(|end| end == "json" || end == "jsonl");
+        // A link could lead anywhere, and round in circles.
+        if kind.is_dir() || (kind.is_file() && fits) {
+            files_below(&path, out)?;
+        }
+    }
+    Ok(())
+}
+
 /// The documents of a file, each with its place.
 fn documents(path: &Path) -> Result<Vec<(String, Vec<u8>)>, CliError> {
     let shown = path.display().to_string();
@@ -128,7 +153,11 @@ pub(super) fn new(args: &NewArgs, session: &Session) -> Result<u8, CliError> {
         }
     };
     let mut found = Vec::new();
+    let mut files = Vec::new();
     for path in &args.from {
+        files_below(path, &mut files)?;
+    }
+    for path in &files {
         found.extend(documents(path)?);
     }
     let samples: Vec<Sample<'_>> = found.iter().map(|(place, text)| Sample { place, text }).collect();
@@ -138,7 +167,10 @@ pub(super) fn new(args: &NewArgs, session: &Session) -> Result<u8, CliError> {
     write_new(&folder, &draft.files)?;
     let out = &session.out;
     let shown = folder.display().to_string();
+    let status = if draft.left_out.is_empty() { exit::OK } else { exit::FOUND };
     if out.json {
+        let left_out: Vec<Value> =
+            draft.left_out.iter().map(|(place, why)| json!({"place": place, "reason": why})).collect();
         let shapes: Vec<Value> = draft
             .shapes
             .iter()
@@ -147,8 +179,9 @@ pub(super) fn new(args: &NewArgs, session: &Session) -> Result<u8, CliError> {
         out.json(&json!({
             "name": args.name, "folder": shown, "version_at": draft.version_at, "shapes": shapes,
             "documents": samples.len(), "files": draft.files.keys().collect::<Vec<_>>(),
+            "left_out": left_out,
         }));
-        return Ok(exit::OK);
+        return Ok(status);
     }
     for (shape, documents) in &draft.shapes {
         out.line(format!("{}  {}", safe(shape), count(*documents as u64, "document", "documents")));
@@ -158,13 +191,16 @@ pub(super) fn new(args: &NewArgs, session: &Session) -> Result<u8, CliError> {
         None => "no label found".to_owned(),
     };
     let files = count(draft.files.len() as u64, "file", "files");
+    for (place, why) in &draft.left_out {
+        out.line(format!("left out {}: {}", safe(place), safe(why)));
+    }
+    let given = if shown.contains('/') { shown.clone() } else { format!("./{shown}") };
+    out.note(format!("{files} in {}, {}", safe(&shown), safe(label)));
     out.note(format!(
-        "{files} in {}, {}; next: strongroom pack check ./{}",
-        safe(&shown),
-        safe(label),
-        safe(&shown)
+        "next: write the migrations; strongroom pack check {} says what is missing",
+        safe(given)
     ));
-    Ok(exit::OK)
+    Ok(status)
 }
 
 /// Writes a folder that is empty or not there.

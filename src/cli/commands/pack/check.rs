@@ -104,18 +104,22 @@ fn tell(given: &str, pack: &Pack, report: &CheckReport, session: &Session) {
                     m.refused.to_string(),
                     m.round_trips.to_string(),
                     m.compatibility.word().to_owned(),
-                    m.reasons.first().cloned().unwrap_or_default(),
                 ]
             })
             .collect();
-        let headings =
-            ["MIGRATION", "MIGRATED", "REFUSED", "THERE AND BACK", "COMPATIBLE", "REFUSED, FOR INSTANCE"];
-        out.bytes(table(&headings, &[1, 2, 3], &rows).as_bytes());
+        let headings = ["MIGRATION", "MIGRATED", "REFUSED", "THERE AND BACK", "WHO CAN READ"];
+        if !rows.is_empty() {
+            out.bytes(table(&headings, &[1, 2, 3], &rows).as_bytes());
+        }
+        for (migration, reason) in report.migrations.iter().filter_map(|m| Some((m, m.reasons.first()?))) {
+            let route = format!("{} -> {}", migration.from, migration.to);
+            out.line(format!("refused by {}, for instance: {}", safe(&route), safe(reason)));
+        }
     }
     let failures = report.failures().count() as u64;
     let warnings = report.findings.len() as u64 - failures;
     out.line(format!(
-        "{} {}: {}, {}; {} and {} made ({} respelled too), {}, {} compared",
+        "{} {}: {}, {}; {} and {} made ({} respelled too), {}: {} migrated, {} refused; {} compared",
         safe(pack.name()),
         safe(pack.version()),
         count(failures, "finding", "findings"),
@@ -124,9 +128,12 @@ fn tell(given: &str, pack: &Pack, report: &CheckReport, session: &Session) {
         count(report.generated, "document", "documents"),
         report.respelled,
         count(report.migrations.len() as u64, "migration", "migrations"),
+        report.migrations.iter().map(|m| m.migrated).sum::<u64>(),
+        report.migrations.iter().map(|m| m.refused).sum::<u64>(),
         count(report.routes_compared, "route", "routes"),
     ));
     if !report.not_heeded.is_empty() {
-        out.note(format!("no document was made by the keywords {}", report.not_heeded.join(", ")));
+        let keywords = report.not_heeded.join(", ");
+        out.note(format!("keywords that documents were held to and not made by: {keywords}"));
     }
 }

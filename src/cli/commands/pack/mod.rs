@@ -70,12 +70,20 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     }
 }
 
-/// The files of a pack given as a folder or by name.
+/// The files of a pack given as a folder or by name. A folder of documents is often called like the
+/// pack that describes them, so a bare name is a folder only where a pack lies in it.
 pub(in crate::cli) fn files_of(given: &str, session: &Session) -> Result<PackFiles, CliError> {
     let path = Path::new(given);
-    if given.contains('/') || path.is_dir() {
+    if given.contains('/') || path.join(PACK_FILE).is_file() {
         return Ok(read_pack_folder(path)?);
     }
+    match named(given, session) {
+        Err(_) if path.is_dir() && Pack::builtin(given).is_none() => Ok(read_pack_folder(path)?),
+        named => named,
+    }
+}
+
+fn named(given: &str, session: &Session) -> Result<PackFiles, CliError> {
     if let Some(store) = session.store_if_any()? {
         return Ok(store.pack_files(given)?);
     }
