@@ -100,6 +100,9 @@ fn hint(error: &StoreError) -> Option<String> {
         StoreError::NoPack(_) => {
             "strongroom pack list shows the packs; a folder is named with a slash, as in ./NAME".to_owned()
         }
+        StoreError::NoManifestPack(_) => {
+            "strongroom pack install FOLDER brings it; or name another in strongroom.toml".to_owned()
+        }
         StoreError::Start { .. } => {
             "a program without a slash is looked up in PATH, one with a slash from here".to_owned()
         }

@@ -1,12 +1,16 @@
 //! `strongroom.toml`: what kind of store this is (`store-layout.md`, "Configuration").
 
 use crate::base::digest::hex;
+use crate::base::id::JobId;
 use crate::base::limits;
 
 /// The format version that this program writes. Version 0 is not yet promised to later programs.
 pub const WRITE_VERSION: u64 = 0;
 /// The newest format version that this program reads.
 pub const READ_VERSION: u64 = 0;
+
+/// The pack of a store's manifests where the settings name none: the one whose manifests `record` writes.
+pub const DEFAULT_PACK: &str = "sigilzero";
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +70,8 @@ struct File {
     write_version: u64,
     origin: String,
     store_id: String,
+    #[serde(default = "default_pack")]
+    pack: String,
     blobs: Blobs,
 }
 
@@ -74,6 +80,10 @@ struct File {
 struct Blobs {
     small_limit: u64,
     large: LargeBlobs,
+}
+
+fn default_pack() -> String {
+    DEFAULT_PACK.to_owned()
 }
 
 /// Only what every version must keep, so that a newer store is told apart from a broken one.
@@ -90,6 +100,8 @@ pub struct StoreConfig {
     pub origin: String,
     /// Random, made once; binds segments and journal files to this store.
     pub store_id: [u8; 16],
+    /// The pack that governs the manifests: `NAME`, or `NAME@VERSION` for that version of it.
+    pub pack: String,
     /// Blobs up to this size, in bytes, are kept in segments.
     pub small_limit: u64,
     /// How larger ones are kept.
@@ -104,6 +116,7 @@ impl StoreConfig {
         Self {
             origin: origin.unwrap_or_else(|| format!("strongroom.invalid/{}", hex(&store_id))),
             store_id,
+            pack: default_pack(),
             small_limit: limits::SMALL_BLOB_BYTES,
             large: LargeBlobs::Share,
             write_version: WRITE_VERSION,
@@ -138,6 +151,10 @@ impl StoreConfig {
         if file.origin.is_empty() || file.origin.chars().any(|c| c.is_whitespace() || c == '+') {
             return Err(bad("origin", &file.origin, "must not be empty or hold white space or '+'"));
         }
+        let name = file.pack.rsplit_once('@').map_or(file.pack.as_str(), |(name, _)| name);
+        if name.parse::<JobId>().is_err() {
+            return Err(bad("pack", &file.pack, "is not the name of a pack"));
+        }
         if file.blobs.small_limit > limits::SEGMENT_BLOB_BYTES {
             let value = file.blobs.small_limit.to_string();
             return Err(bad("blobs.small_limit", &value, "is over the limit of 64 MiB"));
@@ -145,6 +162,7 @@ impl StoreConfig {
         Ok(Self {
             origin: file.origin,
             store_id,
+            pack: file.pack,
             small_limit: file.blobs.small_limit,
             large: file.blobs.large,
             write_version: file.write_version,
@@ -159,6 +177,7 @@ impl StoreConfig {
             write_version: self.write_version,
             origin: self.origin.clone(),
             store_id: hex(&self.store_id),
+            pack: self.pack.clone(),
             blobs: Blobs { small_limit: self.small_limit, large: self.large },
         };
         toml::to_string(&file).expect("the configuration holds strings and small integers")
@@ -173,6 +192,21 @@ mod tests {
     fn config_printed_and_parsed_is_the_same() {
         let config = StoreConfig::new([7; 16], None);
         assert_eq!(StoreConfig::parse(config.print().as_bytes()).unwrap(), config);
+    }
+
+    #[test]
+    fn config_without_a_pack_has_the_default_and_one_that_is_no_name_is_refused() {
+        let mut config = StoreConfig::new([7; 16], None);
+        let without = config.print().replace("pack = \"sigilzero\"\n", "");
+        assert!(!without.contains("pack"), "{without}");
+        assert_eq!(StoreConfig::parse(without.as_bytes()).unwrap(), config);
+        config.pack = "notes@1.0.0".to_owned();
+        assert_eq!(StoreConfig::parse(config.print().as_bytes()).unwrap(), config);
+        for odd in ["", "a/b", "../notes", "@1"] {
+            config.pack = odd.to_owned();
+            let answer = StoreConfig::parse(config.print().as_bytes());
+            assert!(matches!(answer, Err(ConfigError::BadValue { member: "pack", .. })), "{odd:?}");
+        }
     }
 
     #[test]

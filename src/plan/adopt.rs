@@ -15,7 +15,7 @@ pub enum Refusal {
     JobId(IdError),
     /// Nothing says which job it belongs to.
     #[error(
-        "nothing says which job it belongs to: no job_id in the manifest, in inputs/brief.yaml or in job_ref; give one with --job"
+        "nothing says which job it belongs to: no job_id in the manifest, none in what the store's pack reads beside it; give one with --job"
     )]
     NoJob,
     /// The store has another run under this id.

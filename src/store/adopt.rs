@@ -99,6 +99,13 @@ struct Candidate {
     name: String,
 }
 
+/// The tree that runs are adopted from, and by what they are judged.
+struct Tree<'a> {
+    disk: &'a Disk,
+    pack: &'a Pack,
+    options: &'a AdoptOptions,
+}
+
 impl Store {
     /// Adopts every run in a folder tree.
     pub fn adopt(&self, from: &Path, options: &AdoptOptions) -> Result<AdoptReport, StoreError> {
@@ -107,11 +114,13 @@ impl Store {
             return Err(StoreError::Input { path: from.display().to_string(), why });
         };
         self.refuse_own_tree(&disk, from)?;
+        let pack = self.manifest_pack()?;
         let mut report = AdoptReport::default();
         let mut candidates = Vec::new();
         let top = from.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
         find_runs(&disk, "", top.as_deref().unwrap_or("run"), 0, &mut candidates, &mut report.seen)?;
 
+        let tree = Tree { disk: &disk, pack: &pack, options };
         let mut operation = Operation::begin(self)?;
         report.operation = Some(operation.id);
         let total = candidates.len() as u64;
@@ -120,7 +129,7 @@ impl Store {
             if self.context.progress.interrupted() {
                 return Err(StoreError::Interrupted { done, total });
             }
-            self.adopt_batch(&mut operation, &disk, chunk, options, &mut report)?;
+            self.adopt_batch(&mut operation, &tree, chunk, &mut report)?;
             done += chunk.len() as u64;
             self.context.progress.at(done, total);
         }
@@ -143,16 +152,15 @@ impl Store {
     fn adopt_batch(
         &self,
         operation: &mut Operation,
-        disk: &Disk,
+        from: &Tree<'_>,
         chunk: &[Candidate],
-        options: &AdoptOptions,
         report: &mut AdoptReport,
     ) -> Result<(), StoreError> {
         let mut stage: Option<Stage> = None;
         let mut staged: Vec<StagedRun> = Vec::new();
         let mut coming: HashMap<RunKey, HashMap<String, Sha256>> = HashMap::new();
         for candidate in chunk {
-            let run = self.stage_candidate(operation, &mut stage, disk, candidate, options, &coming);
+            let run = self.stage_candidate(operation, &mut stage, from, candidate, &coming);
             match run {
                 Ok(Staged::Here(key)) => report.seen.push(seen(candidate, Adopted::Already { key })),
                 Ok(Staged::Run(run)) => {
@@ -172,7 +180,7 @@ impl Store {
         let mut changes = Vec::new();
         for run in &mut staged {
             // Links between runs are judged when all runs of the batch are known, whatever their order.
-            let findings = self.arrival_findings(operation, run, &coming)?;
+            let findings = self.arrival_findings(operation, from.pack, run, &coming)?;
             run.exceptions = findings.len();
             let exceptions = match findings.is_empty() {
                 true => None,
@@ -213,17 +221,17 @@ impl Store {
         &self,
         operation: &mut Operation,
         stage: &mut Option<Stage>,
-        disk: &Disk,
+        from: &Tree<'_>,
         candidate: &Candidate,
-        options: &AdoptOptions,
         coming: &HashMap<RunKey, HashMap<String, Sha256>>,
     ) -> Result<Staged, StoreError> {
+        let &Tree { disk, pack, options } = from;
         let refused = |why: String| StoreError::Input { path: candidate.place.clone(), why };
         let path = join(&candidate.place, paths::MANIFEST);
         let bytes =
             disk.read(&path, limits::JSON_BYTES as u64).map_err(|error| refused(error.to_string()))?;
         let manifest = Manifest::parse(&bytes).map_err(|error| refused(format!("manifest.json: {error}")))?;
-        let derived = derived_job(disk, &candidate.place, &bytes);
+        let derived = derived_job(disk, &candidate.place, pack, &bytes);
         let key = adopt::place(&candidate.name, &manifest, derived.as_deref(), options.job.as_ref())
             .map_err(|refusal| refused(refusal.to_string()))?;
         if coming.contains_key(&key) {
@@ -262,6 +270,7 @@ impl Store {
     fn arrival_findings(
         &self,
         operation: &mut Operation,
+        pack: &Pack,
         run: &StagedRun,
         coming: &HashMap<RunKey, HashMap<String, Sha256>>,
     ) -> Result<Vec<Finding>, StoreError> {
@@ -287,7 +296,6 @@ impl Store {
         let logged = facts::Logged { manifests: &[run.manifest.sha256], files: &run.entries };
         let mut findings = facts::check(&self.disk, &run.staged, &run.key, &folder, Some(&logged), &prior);
         if let ManifestBytes::Bytes(bytes) = &folder.manifest {
-            let pack = Pack::builtin("sigilzero").expect("the pack is built in");
             super::verify::schema_findings(&run.key, bytes, pack, &[], &mut findings);
         }
         Ok(findings)
@@ -361,8 +369,7 @@ fn listed(disk: &Disk, candidate: &Candidate) -> Result<Vec<FileEntry>, StoreErr
 }
 
 /// The job that the pack's facts give a run whose manifest has none.
-fn derived_job(disk: &Disk, place: &str, manifest: &[u8]) -> Option<String> {
-    let pack = Pack::builtin("sigilzero")?;
+fn derived_job(disk: &Disk, place: &str, pack: &Pack, manifest: &[u8]) -> Option<String> {
     let doc = json::scan(manifest).ok()?;
     let facts = read_facts(disk, place, pack, &[]);
     pack.derive(&doc, &Pointer::from_tokens(["job_id"]), &facts)

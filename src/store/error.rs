@@ -208,6 +208,11 @@ pub enum StoreError {
     /// No such pack.
     #[error("no pack {0:?}: it is neither installed nor built in")]
     NoPack(String),
+    /// The settings name a pack that the store does not have.
+    #[error(
+        "strongroom.toml names the pack {0:?} for the manifests, and it is neither installed nor built in"
+    )]
+    NoManifestPack(String),
     /// A pack cannot be read.
     #[error("the pack cannot be read: {0}")]
     Pack(#[from] PackError),
@@ -443,7 +448,8 @@ impl StoreError {
             | Self::NoRunMap { .. }
             | Self::NoCheckpoint
             | Self::NoWitness { .. }
-            | Self::NoPack(_) => ErrorKind::NotFound,
+            | Self::NoPack(_)
+            | Self::NoManifestPack(_) => ErrorKind::NotFound,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::NotUndoable { .. } | Self::Index(IndexError::Query(_)) => ErrorKind::Usage,
             Self::Key { .. } => ErrorKind::Key,

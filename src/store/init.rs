@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::{Context, Store, StoreError};
+use super::{Context, ManifestPack, Store, StoreError};
 use crate::backend::{Disk, Filesystem};
-use crate::format::config::StoreConfig;
+use crate::format::config::{DEFAULT_PACK, StoreConfig};
 use crate::format::head::Head;
 use crate::format::paths;
 
@@ -13,6 +13,19 @@ impl Store {
     /// that a folder is a store exactly when all of it is there; what an interrupted `init` left is
     /// taken up by the next.
     pub fn init(dir: &Path, origin: Option<String>, context: Context) -> Result<Self, StoreError> {
+        Self::init_with(dir, origin, &ManifestPack::BuiltIn(DEFAULT_PACK.to_owned()), context)
+    }
+
+    /// As [`Store::init`], with the pack that is to govern the manifests. One that is given as files
+    /// is installed when the store is there; where that is interrupted, the settings name a pack that
+    /// the store does not have, and installing it by hand finishes what was begun.
+    pub fn init_with(
+        dir: &Path,
+        origin: Option<String>,
+        pack: &ManifestPack,
+        context: Context,
+    ) -> Result<Self, StoreError> {
+        let pack_name = pack.name()?;
         let parents = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
         Disk::make_root(&parents)?;
         let disk = Disk::open(dir)?;
@@ -43,8 +56,13 @@ impl Store {
             disk.sync_dir(folder)?;
         }
         disk.replace_durably(paths::HEAD, &Head::empty().to_bytes(), 0o644)?;
-        let config = StoreConfig::new(context.clock.random(), origin);
+        let mut config = StoreConfig::new(context.clock.random(), origin);
+        config.pack = pack_name;
         disk.replace_durably(paths::CONFIG, config.print().as_bytes(), 0o644)?;
-        Self::open(dir, context)
+        let store = Self::open(dir, context)?;
+        if let ManifestPack::Files(files) = pack {
+            store.install_pack(files)?;
+        }
+        Ok(store)
     }
 }

@@ -104,7 +104,7 @@ impl Store {
         options: &MigrateOptions,
         each: &mut dyn FnMut(&Migrated),
     ) -> Result<MigrateReport, StoreError> {
-        let pack = Pack::builtin("sigilzero").expect("the pack is built in");
+        let pack = &*self.manifest_pack()?;
         let target = options.to.clone().unwrap_or_else(|| pack.head().to_owned());
         has_version(pack, &target)?;
         if !options.dry_run {

@@ -67,7 +67,7 @@ pub use list::IndexReport;
 pub use listing::{LogFilter, LogRow, Show, Unfinished};
 pub use log::LogView;
 pub use migrate::{MigrateOptions, MigrateReport, Migrated, Selection, Verdict};
-pub use packs::{Installation, InstalledPack, PackFiles, read_pack_folder};
+pub use packs::{Installation, InstalledPack, ManifestPack, PackFiles, read_pack_folder};
 pub use publish::Checkpoint;
 pub use record::{Given, RecordOptions, Recorded, RecordedAs};
 pub use restore::{RestoreReport, Restored};
@@ -127,6 +127,8 @@ pub struct Store {
     context: Context,
     /// Where the threads that share this store meet to commit.
     committer: Arc<group::Committer>,
+    /// The pack of the manifests, and how much of the log was looked at for it.
+    governing: Arc<packs::Governing>,
 }
 
 impl Store {
@@ -154,7 +156,7 @@ impl Store {
             store_id: config.store_id,
         };
         let blobs = LocalBlobs::open(disk.clone(), options);
-        Ok(Self { disk, config, blobs, context, committer: Arc::default() })
+        Ok(Self { disk, config, blobs, context, committer: Arc::default(), governing: Arc::default() })
     }
 
     /// The nearest folder upwards from here that is a store, as git finds its repository.

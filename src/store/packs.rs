@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::commit::{Change, Operation};
 use super::source::{self, Given, Reading};
-use super::{Store, StoreError};
+use super::{LogView, Store, StoreError};
 use crate::backend::{DiskError, Kind, is_temp_name};
 use crate::base::canonical;
 use crate::base::digest::{BlobId, Sha256};
@@ -45,6 +45,19 @@ impl InstalledPack {
         paths::pack_dir(&self.pack.name, &self.files)
     }
 }
+
+/// Which pack is to govern the manifests of a new store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ManifestPack {
+    /// A built-in one, as `NAME` or `NAME@VERSION`.
+    BuiltIn(String),
+    /// One that is installed at once.
+    Files(PackFiles),
+}
+
+/// The pack of the manifests as it was found, and how many entries of the log were looked at for it.
+#[derive(Default)]
+pub(super) struct Governing(Mutex<Option<(u64, Arc<Pack>)>>);
 
 /// What installing a pack came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,28 +103,41 @@ impl Store {
 
     /// The files of the pack that a name means, as [`Store::pack`] finds it.
     pub fn pack_files(&self, name: &str) -> Result<PackFiles, StoreError> {
-        let (wanted, version) = match name.rsplit_once('@') {
-            Some((name, version)) => (name, Some(version)),
-            None => (name, None),
-        };
-        let fits = |pack: &PackRef| pack.name == wanted && version.is_none_or(|v| pack.version == v);
-        match self.installed_packs()?.iter().rev().find(|installed| fits(&installed.pack)) {
+        match self.installed_packs()?.iter().rev().find(|installed| means(name, &installed.pack)) {
             Some(installed) => self.installed_files(installed),
-            None => schema::pack_files(wanted)
-                .filter(|_| {
-                    let own = Pack::builtin(wanted).map(Pack::version);
-                    version.is_none_or(|version| own == Some(version))
-                })
-                .ok_or_else(|| StoreError::NoPack(name.to_owned())),
+            None => builtin_files(name).ok_or_else(|| StoreError::NoPack(name.to_owned())),
         }
+    }
+
+    /// The pack that governs the store's manifests: the one that `strongroom.toml` names.
+    pub fn manifest_pack(&self) -> Result<Arc<Pack>, StoreError> {
+        let name = &self.config.pack;
+        let view = self.log()?;
+        let mut known = self.governing.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((size, pack)) = known.as_mut()
+            && *size <= view.size()
+            && !self.installed_since(&view, *size)?.iter().any(|new| means(name, &new.pack))
+        {
+            *size = view.size();
+            return Ok(Arc::clone(pack));
+        }
+        let pack = self.pack(name).map_err(|error| match error {
+            StoreError::NoPack(name) => StoreError::NoManifestPack(name),
+            other => other,
+        })?;
+        *known = Some((view.size(), Arc::clone(&pack)));
+        Ok(pack)
     }
 
     /// Every pack that was installed, oldest first; the last of a name is the one that it means.
     pub fn installed_packs(&self) -> Result<Vec<InstalledPack>, StoreError> {
+        self.installed_since(&self.log()?, 0)
+    }
+
+    fn installed_since(&self, view: &LogView, from: u64) -> Result<Vec<InstalledPack>, StoreError> {
         const MARK: &str = "\"kind\":\"pack-installed\"";
         let mut found = Vec::new();
-        let view = self.log()?;
-        self.each_entry(&view, 0, &mut |index, bytes| {
+        self.each_entry(view, from, &mut |index, bytes| {
             // Entries are canonical, so the mark is there letter for letter.
             if !std::str::from_utf8(bytes).is_ok_and(|text| text.contains(MARK)) {
                 return Ok(());
@@ -144,8 +170,7 @@ impl Store {
     pub fn install_pack(&self, files: &PackFiles) -> Result<Installation, StoreError> {
         let pack = Pack::parse(files)?;
         let refused = |why: String| StoreError::Input { path: PACK_FILE.to_owned(), why };
-        let name: JobId =
-            pack.name().parse().map_err(|_| refused(format!("{:?} is no name for a folder", pack.name())))?;
+        let name = folder_name(&pack)?;
         let known = self.installed_packs()?;
         let twin = |other: &&InstalledPack| {
             other.pack.name != name.as_str() && fold_key(&other.pack.name) == fold_key(name.as_str())
@@ -317,6 +342,44 @@ impl Store {
             }
         }
         Ok((files, strays))
+    }
+}
+
+/// Whether a name, as `NAME` or `NAME@VERSION`, means a pack.
+fn means(name: &str, pack: &PackRef) -> bool {
+    match name.rsplit_once('@') {
+        Some((name, version)) => pack.name == name && pack.version == version,
+        None => pack.name == name,
+    }
+}
+
+/// The files of the built-in pack that a name means.
+fn builtin_files(name: &str) -> Option<PackFiles> {
+    let (wanted, version) = name.rsplit_once('@').map_or((name, None), |(name, v)| (name, Some(v)));
+    let own = Pack::builtin(wanted).map(Pack::version);
+    schema::pack_files(wanted).filter(|_| version.is_none() || version == own)
+}
+
+/// The built-in pack that a name means.
+pub(super) fn builtin_pack(name: &str) -> Option<Arc<Pack>> {
+    Some(Arc::new(Pack::parse(&builtin_files(name)?).ok()?))
+}
+
+/// The name of a pack as a folder of the store.
+fn folder_name(pack: &Pack) -> Result<JobId, StoreError> {
+    let why = || format!("{:?} is no name for a folder", pack.name());
+    pack.name().parse().map_err(|_| StoreError::Input { path: PACK_FILE.to_owned(), why: why() })
+}
+
+impl ManifestPack {
+    /// The name that the settings of the new store give; an error when there is no such pack, or it
+    /// could not be installed.
+    pub(super) fn name(&self) -> Result<String, StoreError> {
+        match self {
+            Self::BuiltIn(name) if builtin_files(name).is_none() => Err(StoreError::NoPack(name.clone())),
+            Self::BuiltIn(name) => Ok(name.clone()),
+            Self::Files(files) => Ok(folder_name(&Pack::parse(files)?)?.to_string()),
+        }
     }
 }
 

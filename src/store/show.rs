@@ -4,17 +4,17 @@ use super::migrate::has_version;
 use super::{Store, StoreError};
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
-use crate::schema::{Outcome, Pack};
+use crate::schema::Outcome;
 
 impl Store {
     /// The committed manifest, migrated on reading to a version. No history record is added,
     /// because nothing is rewritten.
     pub fn show_as(&self, key: &RunKey, version: &str) -> Result<Vec<u8>, StoreError> {
-        let pack = Pack::builtin("sigilzero").expect("the pack is built in");
-        has_version(pack, version)?;
+        let pack = self.manifest_pack()?;
+        has_version(&pack, version)?;
         let bytes = self.manifest_bytes(key)?;
         let row = self.index()?.run(key)?.ok_or_else(|| StoreError::NoRun { name: key.to_string() })?;
-        let facts = self.migration_facts(key, &row.files, pack)?;
+        let facts = self.migration_facts(key, &row.files, &pack)?;
         match pack.migrate(&bytes, Some(version), &facts, None) {
             Outcome::Current { .. } => Ok(bytes),
             Outcome::Rewrite(rewrite) => Ok(rewrite.bytes),

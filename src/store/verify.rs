@@ -4,6 +4,7 @@
 //! is looked at again under a new view before it is reported: only what stays wrong is a finding.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -11,10 +12,11 @@ use super::anchor::{Interval, Roots, check_keys};
 use super::carry::Carried;
 use super::facts::{self, Logged, PriorFiles};
 use super::keyring::is_key_entry;
+use super::packs::builtin_pack;
 use super::publish::Checkpoint;
 use super::run_map::MapCheck;
 use super::tiles::TileCheck;
-use super::{LogView, Store, StoreError};
+use super::{ErrorKind, LogView, Store, StoreError};
 use crate::backend::{BlobFinding, Kind as FileKind};
 use crate::base::clock::Moment;
 use crate::base::digest::Sha256;
@@ -152,11 +154,12 @@ impl Store {
                 return Err(StoreError::NoRun { name: key.to_string() });
             }
         }
+        let pack = self.pack_to_check(&log, &mut report.findings)?;
         suspects.sort();
         let total = suspects.len() as u64;
         let mut settled: Vec<Finding> = Vec::new();
         for look in 0..LOOKS {
-            let found = self.check_runs(&log, &suspects, look == 0, total, &mut report)?;
+            let found = self.check_runs(&log, &suspects, pack.as_deref(), look == 0, total, &mut report)?;
             let (wrong, right): (Vec<_>, Vec<_>) =
                 found.into_iter().partition(|(_, findings)| findings.iter().any(Finding::is_failure));
             settled.extend(right.into_iter().flat_map(|(_, findings)| findings));
@@ -289,16 +292,38 @@ impl Store {
         Ok(facts)
     }
 
+    /// The pack that manifests are held against. Where damage keeps it from being read, that is a
+    /// finding, and the built-in pack of the name serves, if there is one: the rest is still checked.
+    fn pack_to_check(
+        &self,
+        log: &LogFacts,
+        findings: &mut Vec<Finding>,
+    ) -> Result<Option<Arc<Pack>>, StoreError> {
+        match self.manifest_pack() {
+            Ok(pack) => Ok(Some(pack)),
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                // A log that cannot be read through is found as such.
+                if log.findings.is_empty() {
+                    let finding = Finding::of_store(Code::PackChanged, paths::CONFIG);
+                    let expected = format!("the pack {}", self.config.pack);
+                    findings.push(finding.expected(expected).found(error));
+                }
+                Ok(builtin_pack(&self.config.pack))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Checks runs side by side; gives each one's findings.
     fn check_runs(
         &self,
         log: &LogFacts,
         runs: &[RunKey],
+        pack: Option<&Pack>,
         first_look: bool,
         total: u64,
         report: &mut VerifyReport,
     ) -> Result<Vec<(RunKey, Vec<Finding>)>, StoreError> {
-        let pack = Pack::builtin("sigilzero").expect("the pack is built in");
         let done = std::sync::atomic::AtomicU64::new(0);
         let checked: Vec<(RunKey, Checked)> = runs
             .par_iter()
@@ -319,7 +344,7 @@ impl Store {
         Ok(checked.into_iter().map(|(key, checked)| (key, checked.findings)).collect())
     }
 
-    fn check_run(&self, log: &LogFacts, key: &RunKey, pack: &Pack) -> Result<Checked, StoreError> {
+    fn check_run(&self, log: &LogFacts, key: &RunKey, pack: Option<&Pack>) -> Result<Checked, StoreError> {
         let state = &log.states[key];
         let mut checked = Checked::default();
         let dir = paths::run_dir(key);
@@ -368,7 +393,7 @@ impl Store {
         let logged = Logged { manifests: &manifests, files: &files };
         let mut findings = facts::check(&self.disk, &dir, key, &folder, Some(&logged), &prior);
         let rewrites = log.migrated.get(key).map_or(&[][..], Vec::as_slice);
-        if let facts::ManifestBytes::Bytes(bytes) = &folder.manifest {
+        if let (facts::ManifestBytes::Bytes(bytes), Some(pack)) = (&folder.manifest, pack) {
             let logged: Vec<Sha256> = rewrites.iter().map(|(before, _)| *before).collect();
             schema_findings(key, bytes, pack, &logged, &mut findings);
         }

@@ -79,7 +79,7 @@ impl VersionsReport {
 impl Store {
     /// Looks at every manifest on the disk.
     pub fn versions(&self) -> Result<VersionsReport, StoreError> {
-        let pack = Pack::builtin("sigilzero").expect("the pack is built in");
+        let pack = &*self.manifest_pack()?;
         let mut report = VersionsReport {
             pack: pack.name().to_owned(),
             head: pack.head().to_owned(),

@@ -378,6 +378,8 @@ const OBJECTS: &[Row] = &[
     ("store id of another store", |b| b.replace("strongroom.toml", "store_id = \"", "store_id = \"0"), Plainly, "Damaged", Objects),
     ("settings deleted", |b| b.remove("strongroom.toml"), Plainly, "NoStore", Objects),
     ("settings of a newer format", |b| b.replace("strongroom.toml", "read_version = 0", "read_version = 9"), Plainly, "Newer", Objects),
+    ("settings with a pack that is none", |b| b.replace("strongroom.toml", "pack = \"", "pack = \"../"), Plainly, "Damaged", OutOfScope),
+    ("settings with a pack that is not there", |b| b.replace("strongroom.toml", "pack = \"", "pack = \"x"), Plainly, "NotFound", OutOfScope),
     ("settings that are no TOML", |b| b.replace("strongroom.toml", "=", "=="), Plainly, "Damaged", Objects),
     ("leftover in tmp", |b| {
         b.write("tmp/00000000000000000000000000000000-1/x", "x");

@@ -246,7 +246,10 @@ fn cli_users_day_as_json_has_the_documented_shapes() {
     assert_eq!(answer["rows"], serde_json::json!([[1, null, "x", {"hex": "00ff"}, "inf"]]));
 
     let other = Bench::new();
-    shape(&other.json(&["init", "s", "--origin", "example.org/s"], 0), &["origin", "store", "store_id"]);
+    shape(
+        &other.json(&["init", "s", "--origin", "example.org/s"], 0),
+        &["origin", "pack", "store", "store_id"],
+    );
     shape(&other.json(&["completions", "bash"], 0), &["script", "shell"]);
     let pages = other.json(&["man"], 0);
     assert_eq!(pages["pages"][0]["name"], "strongroom.1");

@@ -26,6 +26,7 @@ mod cli_keys;
 #[cfg(feature = "cli")]
 mod cli_log;
 #[cfg(feature = "cli")]
+mod cli_manifest_pack;
 mod cli_pack;
 #[cfg(feature = "cli")]
 mod cli_policy;

@@ -1,13 +1,16 @@
 //! `strongroom init`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::pack::read;
 use crate::cli::error::{CliError, exit};
 use crate::cli::output::safe;
 use crate::cli::session::Session;
-use crate::store::Store;
+use crate::format::config::DEFAULT_PACK;
+use crate::schema::{PACK_FILE, Pack};
+use crate::store::{ManifestPack, Store, read_pack_folder};
 
 /// Make a new, empty store
 ///
@@ -19,6 +22,10 @@ pub(crate) struct Args {
     /// The log's name, as witnesses will know it: a host and path without a scheme [default: made up]
     #[arg(long, value_name = "NAME")]
     origin: Option<String>,
+    /// The pack that governs the store's manifests: a built-in one by name, or the folder of one, which
+    /// is installed at once [default: sigilzero]
+    #[arg(long, value_name = "PACK")]
+    pack: Option<String>,
 }
 
 pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
@@ -34,16 +41,41 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
         let hint = "such as example.org/strongroom".to_owned();
         return Err(CliError::usage("--origin must not be empty or hold white space or '+'", Some(hint)));
     }
-    let store = Store::init(&dir, args.origin, session.context())?;
+    let pack = governing(args.pack.as_deref().unwrap_or(DEFAULT_PACK))?;
+    let store = Store::init_with(&dir, args.origin, &pack, session.context())?;
     let root = std::path::absolute(store.root()).unwrap_or_else(|_| store.root().to_owned());
     let root = root.display().to_string();
     let origin = &store.config().origin;
     if session.out.json {
         let id = crate::base::digest::hex(&store.config().store_id);
-        session.out.json(&json!({"store": root, "origin": origin, "store_id": id}));
+        session
+            .out
+            .json(&json!({"store": root, "origin": origin, "store_id": id, "pack": store.config().pack}));
     } else {
         session.out.note(format!("made an empty store in {}", safe(&root)));
         session.out.note(format!("its log is called {}", safe(origin)));
+        if args.pack.is_some() {
+            let pack = store.manifest_pack()?;
+            session.out.note(format!(
+                "its manifests are of the pack {} {}",
+                safe(pack.name()),
+                safe(pack.version())
+            ));
+        }
     }
     Ok(exit::OK)
+}
+
+/// The pack for the manifests of a new store, as given. Nothing is written while it is not found.
+fn governing(given: &str) -> Result<ManifestPack, CliError> {
+    let path = Path::new(given);
+    let folder = given.contains('/')
+        || path.join(PACK_FILE).is_file()
+        || (path.is_dir() && Pack::builtin(given).is_none());
+    if !folder {
+        return Ok(ManifestPack::BuiltIn(given.to_owned()));
+    }
+    let files = read_pack_folder(path)?;
+    read(given, &files)?;
+    Ok(ManifestPack::Files(files))
 }

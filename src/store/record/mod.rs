@@ -21,11 +21,14 @@ use super::{CommandLine, Conflict, Store, StoreError, Streams, VerifyOptions};
 use crate::backend::FileLock;
 use crate::base::digest::{BlobId, Hasher, Sha256};
 use crate::base::id::{JobId, OperationId, RunId, RunKey};
+use crate::base::json;
 use crate::base::name::LogicalPath;
+use crate::format::config::DEFAULT_PACK;
 use crate::format::entry::EntryKind;
 use crate::format::manifest::{self, Ending, Manifest};
 use crate::format::paths;
 use crate::plan::record::{self, Attempt, Decision};
+use crate::schema::Detection;
 
 /// A file or folder given by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,9 +93,18 @@ fn refused(path: &Path, why: impl Into<String>) -> StoreError {
     StoreError::Input { path: path.display().to_string(), why: why.into() }
 }
 
+/// The kind of job, as given or as it follows from there being a command.
+fn job_type<'a>(options: &'a RecordOptions<'_>) -> &'a str {
+    options.job_type.as_deref().unwrap_or(match options.command {
+        Some(_) => "command",
+        None => "files",
+    })
+}
+
 impl Store {
     /// Records a run.
     pub fn record(&self, options: &RecordOptions<'_>) -> Result<Recorded, StoreError> {
+        self.check_pack_knows_recorded(options)?;
         let mut inputs = Inputs::default();
         for given in &options.inputs {
             inputs.take(given, self.config.small_limit)?;
@@ -118,6 +130,42 @@ impl Store {
             }
             Decision::Same { run } => self.answer(options, run),
             Decision::New { run, first } => self.record_new(options, inputs, &inputs_hash, run, first),
+        }
+    }
+
+    /// Insists that the store's pack knows the manifests that are written here: else each run would be
+    /// one that it can neither judge nor migrate.
+    fn check_pack_knows_recorded(&self, options: &RecordOptions<'_>) -> Result<(), StoreError> {
+        // The default pack is that of these manifests, and looking for it would read the whole log.
+        if self.config.pack == DEFAULT_PACK {
+            return Ok(());
+        }
+        let pack = self.manifest_pack()?;
+        let inputs_hash = Sha256::of(b"");
+        let sample = manifest::Recorded {
+            job: &options.job,
+            run: &RunId::derive(&inputs_hash, 1),
+            job_ref: &options.job_ref,
+            job_type: job_type(options),
+            inputs_hash: &inputs_hash,
+            snapshots: &[],
+            outputs: &[],
+            ending: &Ending::Succeeded,
+            attempt_of: None,
+            exit_status: None,
+        };
+        let sample = sample.to_bytes();
+        let Ok(doc) = json::scan(&sample) else { return Ok(()) };
+        match pack.detect(&doc) {
+            Detection::Known { .. } | Detection::Legacy { .. } => Ok(()),
+            other => {
+                let why = format!(
+                    "its pack {} does not know the manifests that record writes ({DEFAULT_PACK} {}): {other}",
+                    pack.name(),
+                    manifest::RECORDED_VERSION
+                );
+                Err(StoreError::Input { path: paths::CONFIG.to_owned(), why })
+            }
         }
     }
 
@@ -195,15 +243,11 @@ impl Store {
             stage.end();
             return Err(StoreError::Interrupted { done: 0, total: 1 });
         }
-        let job_type = options.job_type.as_deref().unwrap_or(match options.command {
-            Some(_) => "command",
-            None => "files",
-        });
         let manifest = manifest::Recorded {
             job: &key.job,
             run: &key.run,
             job_ref: &options.job_ref,
-            job_type,
+            job_type: job_type(options),
             inputs_hash,
             snapshots: &snapshots,
             outputs: &outputs,
