@@ -71,6 +71,14 @@ impl Out {
         }
     }
 
+    /// Tells a warning on standard error, where the answer has to stay exact; `--quiet` leaves it out.
+    pub fn warn(&self, text: &str) {
+        if !self.quiet {
+            // Nobody is left to be told when this fails.
+            let _ = writeln!(std::io::stderr(), "warning: {}", safe(text));
+        }
+    }
+
     /// Writes one JSON document on a line of its own.
     pub fn json(&self, value: &Value) {
         self.line(value.to_string());

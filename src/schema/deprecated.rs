@@ -73,10 +73,15 @@ impl Pack {
         versions
     }
 
+    /// Whether any member is deprecated: without one there is no need to look.
+    pub fn deprecates(&self) -> bool {
+        !self.deprecated.is_empty()
+    }
+
     /// The deprecated members that a document of a shape, written `version` or `version/variant`,
     /// uses, in the pack's order.
     pub fn deprecations(&self, doc: &Doc<'_>, shape: &str) -> Vec<Deprecation> {
-        if self.deprecated.is_empty() {
+        if !self.deprecates() {
             return Vec::new();
         }
         let releases = self.releases();

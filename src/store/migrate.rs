@@ -11,6 +11,7 @@ use crate::base::digest::Sha256;
 use crate::base::id::{JobId, OperationId, RunKey};
 use crate::base::json;
 use crate::base::limits;
+use crate::carrier::shape_of;
 use crate::format::entry::{EntryKind, PackRef};
 use crate::format::paths;
 use crate::schema::{Detection, Facts, FileFact, Outcome, Pack, Rewrite, Stamp};
@@ -105,8 +106,7 @@ impl Store {
         each: &mut dyn FnMut(&Migrated),
     ) -> Result<MigrateReport, StoreError> {
         let pack = &*self.manifest_pack()?;
-        let target = options.to.clone().unwrap_or_else(|| pack.head().to_owned());
-        has_version(pack, &target)?;
+        let target = target_of(pack, options.to.as_deref().unwrap_or(pack.head()))?;
         if !options.dry_run {
             self.finish_interrupted()?;
         }
@@ -295,7 +295,6 @@ impl Store {
     }
 }
 
-/// Insists that the pack has a version.
 /// The shape or version that a name means: of a version with several shapes that one to which the
 /// pack leads, if it does.
 pub(super) fn target_of(pack: &Pack, name: &str) -> Result<String, StoreError> {
@@ -308,6 +307,7 @@ pub(super) fn target_of(pack: &Pack, name: &str) -> Result<String, StoreError> {
     Ok(if pack.version_of_shape(head) == Some(name) { head.to_owned() } else { name.to_owned() })
 }
 
+/// Insists that the pack has a version.
 pub(super) fn has_version(pack: &Pack, version: &str) -> Result<(), StoreError> {
     let known = pack.versions();
     if known.contains(&version) {
@@ -317,10 +317,13 @@ pub(super) fn has_version(pack: &Pack, version: &str) -> Result<(), StoreError> 
     Err(StoreError::NoVersion(why))
 }
 
-/// Whether a document says that it is at a version, and fits it.
+/// Whether a document says that it is at a version, or at a shape of one, and fits it.
 fn is_current(bytes: &[u8], pack: &Pack, target: &str) -> bool {
-    json::scan(bytes)
-        .is_ok_and(|doc| matches!(pack.detect(&doc), Detection::Known { version, .. } if version == target))
+    json::scan(bytes).is_ok_and(|doc| {
+        let detection = pack.detect(&doc);
+        matches!(detection, Detection::Known { .. })
+            && shape_of(&detection).is_some_and(|(version, shape)| version == target || shape == target)
+    })
 }
 
 fn dry(key: RunKey, plan: Plan) -> Migrated {

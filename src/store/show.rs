@@ -1,6 +1,6 @@
 //! Showing a manifest, as it is or as a version would have it. Writes nothing.
 
-use super::migrate::has_version;
+use super::migrate::target_of;
 use super::{Store, StoreError};
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
@@ -11,11 +11,11 @@ impl Store {
     /// because nothing is rewritten.
     pub fn show_as(&self, key: &RunKey, version: &str) -> Result<Vec<u8>, StoreError> {
         let pack = self.manifest_pack()?;
-        has_version(&pack, version)?;
+        let version = target_of(&pack, version)?;
         let bytes = self.manifest_bytes(key)?;
         let row = self.index()?.run(key)?.ok_or_else(|| StoreError::NoRun { name: key.to_string() })?;
         let facts = self.migration_facts(key, &row.files, &pack)?;
-        match pack.migrate(&bytes, Some(version), &facts, None) {
+        match pack.migrate(&bytes, Some(&version), &facts, None) {
             Outcome::Current { .. } => Ok(bytes),
             Outcome::Rewrite(rewrite) => Ok(rewrite.bytes),
             Outcome::Refused(why) => Err(StoreError::NoVersion(format!("{key}: {why}"))),

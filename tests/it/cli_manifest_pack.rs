@@ -143,6 +143,57 @@ fn pack_installed_later_governs_from_then_on_and_a_pinned_version_stays() {
 }
 
 #[test]
+fn head_that_is_one_of_several_shapes_of_a_version_is_reached_and_shown() {
+    let mut bench = Bench::new();
+    let variant = "variant = \"new\"\nwhen = [{ present = \"/count\" }]\n";
+    let older = "\n[[shape]]\nversion = \"2\"\nvariant = \"old\"\nschema = \"1.schema.json\"\nwhen = [{ absent = \"/count\" }]\n";
+    letters(&bench, "letters", "1.0.0", "2/new", older);
+    let text = bench.read("letters/pack.toml").replace("to = \"2\"", "to = \"2/new\"");
+    let named = "version = \"2\"\nschema = \"2.schema.json\"\n";
+    bench.write("letters/pack.toml", text.replace(named, &format!("{named}{variant}")));
+    letter(&bench, "first");
+    bench.run(&["init", "store", "--pack", "./letters"]).exits(0);
+    bench.go("store");
+    bench.run(&["adopt", "../old"]).exits(0);
+    bench.run(&["show", "first", "--as", "2"]).exits(0).says("\"count\": 3.0");
+    let migrated = bench.run(&["migrate", "--json"]).exits(0).json_lines();
+    assert_eq!(migrated.last().unwrap()["migrated"], 1, "{migrated:?}");
+    let again = bench.run(&["migrate", "--json", "--to", "2"]).exits(0).json_lines();
+    assert_eq!(again.last().unwrap()["current"], 1, "{again:?}");
+    assert_eq!(found(&bench, 0), [""; 0]);
+}
+
+#[test]
+fn deprecated_member_is_told_on_reading_and_migrating_and_the_document_stays_exact() {
+    let mut bench = Bench::new();
+    let going = "\n[[deprecated]]\npath = \"/odd\"\nsince = \"1\"\nuse = \"/even\"\n";
+    letter_store(&mut bench);
+    letters(&bench, "../later", "1.0.1", "2", going);
+    bench.run(&["pack", "install", "../later"]).exits(0);
+    bench.run(&["adopt", "../old"]).exits(0);
+    let told = "/odd is deprecated since 1";
+    let document = "{\"v\": \"2\", \"count\": 3, \"odd\": 1.10}\n";
+    bench.write("../new.json", document);
+    let shows: [(&[&str], bool); 4] = [
+        (&["show", "../new.json", "--pack", "letters", "--as", "2"], true),
+        (&["show", "../new.json", "--pack", "sigilzero"], false),
+        (&["show", "first", "--as", "2"], true),
+        (&["show", "../new.json", "--pack", "letters", "--as", "2", "--quiet"], false),
+    ];
+    for (args, warns) in shows {
+        let ran = bench.run(args).exits(0);
+        assert_eq!(ran.err.contains(told), warns, "{args:?}: {}", ran.err);
+        assert!(!ran.out.contains("deprecated"), "{}", ran.out);
+        assert!(args.contains(&"first") || ran.out == document, "{}", ran.out);
+    }
+    bench.run(&["migrate", "../new.json", "--pack", "letters", "--dry-run"]).exits(0).says(told);
+    bench.write("../new.json", document.replace("odd", "even"));
+    assert!(
+        !bench.run(&["migrate", "../new.json", "--pack", "letters", "--dry-run"]).out.contains("deprecated")
+    );
+}
+
+#[test]
 fn record_is_refused_where_the_pack_does_not_know_what_it_writes() {
     let mut bench = Bench::new();
     letter_store(&mut bench);

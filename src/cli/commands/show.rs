@@ -13,7 +13,7 @@ use crate::store::{StoreError, carry};
 /// Print a run's manifest, or a document in a file, as it is or as a version would have it
 ///
 /// A manifest as committed, as of an earlier revision, or migrated on reading; with --pack a document
-/// in a file outside the store, which needs no store. Nothing is written. The exact bytes go to standard output (with --json too, since they are a JSON document). What an
+/// in a file outside the store, which needs no store. Nothing is written. The exact bytes go to standard output (with --json too, since they are a JSON document); what they use that is deprecated is told on standard error. What an
 /// edit in place left in the file is never printed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -41,6 +41,9 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     if let Some(pack) = &args.pack {
         let pack = pack_of(pack, session)?;
         let bytes = show_document(&args, &pack)?;
+        if args.version.is_some() {
+            warn(&pack, &bytes, session);
+        }
         session.out.bytes(&bytes);
         if args.line.is_some() || args.row.is_some() {
             session.out.bytes(b"\n");
@@ -50,12 +53,23 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     let store = session.store()?;
     let key = store.find_run(&args.run)?;
     let bytes = match (&args.version, &args.revision) {
-        (Some(version), _) => store.show_as(&key, version)?,
+        (Some(version), _) => {
+            let bytes = store.show_as(&key, version)?;
+            warn(&*store.manifest_pack()?, &bytes, session);
+            bytes
+        }
         (None, Some(digest)) => store.show_revision(&store.find_revision(&key, digest)?)?,
         (None, None) => store.manifest_bytes(&key)?,
     };
     session.out.bytes(&bytes);
     Ok(exit::OK)
+}
+
+/// Tells which deprecated members are used in what is shown.
+fn warn(pack: &Pack, bytes: &[u8], session: &Session) {
+    for warning in carry::deprecated(pack, bytes) {
+        session.out.warn(&warning);
+    }
 }
 
 fn show_document(args: &Args, pack: &Pack) -> Result<Vec<u8>, CliError> {

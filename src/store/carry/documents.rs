@@ -170,6 +170,16 @@ pub(super) fn warnings(pack: &Pack, doc: &Doc<'_>, shape: &str) -> Vec<String> {
     found
 }
 
+/// What a document uses that is going, in words; nothing where its shape is not known.
+pub fn deprecated(pack: &Pack, text: &[u8]) -> Vec<String> {
+    if !pack.deprecates() {
+        return Vec::new();
+    }
+    let Ok(doc) = json::scan(text) else { return Vec::new() };
+    let (_, shape) = carrier::looks_at(pack, &doc, None);
+    shape.map_or_else(Vec::new, |shape| deprecations(pack, &doc, &shape))
+}
+
 fn deprecations(pack: &Pack, doc: &Doc<'_>, shape: &str) -> Vec<String> {
     let mut found = Vec::new();
     for old in pack.deprecations(doc, shape) {

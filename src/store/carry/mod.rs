@@ -17,8 +17,8 @@ mod undo;
 
 pub(super) use check::Carried;
 pub use documents::{
-    AggregateReport, DocumentRow, DocumentVersions, DocumentsReport, Each, Untrue, aggregate, preview, show,
-    validate, versions,
+    AggregateReport, DocumentRow, DocumentVersions, DocumentsReport, Each, Untrue, aggregate, deprecated,
+    preview, show, validate, versions,
 };
 pub use migrate::{CarryOptions, CarryReport};
 pub use settle::Settled;

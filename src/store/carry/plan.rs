@@ -1,7 +1,7 @@
 //! What is to be done to one carrier: the verdict on each of its documents, and the change that the
 //! rewrites among them come to.
 
-use super::documents::{DocumentRow, look, note, row};
+use super::documents::{DocumentRow, deprecated, look, note, row};
 use super::sources::Source;
 use super::target::Change;
 use crate::base::digest::Sha256;
@@ -53,6 +53,8 @@ pub fn plan(
             documents.push(planned(&part.place, rewrite, &mut preserved));
             splices.push((part.span.clone(), rewrite.bytes.clone()));
             row.before = Some(loaded.text(part).to_vec());
+        } else if matches!(verdict, Verdict::Current) {
+            row.warnings = deprecated(pack, loaded.text(part));
         }
         row.verdict = verdict;
         rows.push(row);
@@ -129,6 +131,8 @@ fn plan_table(
         if let Verdict::Rewrite(rewrite) = &verdict {
             note(&mut row, pack, rewrite);
             row.before = Some(loaded.text(part).to_vec());
+        } else if matches!(verdict, Verdict::Current) {
+            row.warnings = deprecated(pack, loaded.text(part));
         }
         row.verdict = verdict;
         rows.push(row);

@@ -66,6 +66,7 @@ impl Teller<'_> {
                 value["type"] = json!("document");
                 value["verdict"] = json!(row.verdict.word());
                 value["reason"] = json!(row.verdict.reason());
+                value["warnings"] = json!(row.warnings);
                 out.json(&value);
             }
             return;
