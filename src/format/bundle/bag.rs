@@ -66,7 +66,7 @@ pub fn print(manifest: &Manifest) -> String {
     manifest.iter().map(|(path, digest)| format!("{}  {}\n", digest.hex(), encode_path(path))).collect()
 }
 
-/// Reads a manifest, in the form that [`print`] gives; the order of the lines does not matter.
+/// Reads a manifest, in the form that [`print()`] gives; the order of the lines does not matter.
 pub fn parse(bytes: &[u8]) -> Result<Manifest, BagError> {
     let text = std::str::from_utf8(bytes).map_err(|_| BagError::NotText)?;
     let mut manifest = Manifest::new();

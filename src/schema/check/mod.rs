@@ -20,7 +20,7 @@
 //! | `all-refused` | a migration that refused every document tried |
 //! | `untested` | a migration for which there was no document at all |
 //!
-//! Warnings: `ambiguous` (a document that fits several shapes), and what [`super::compat`] says of
+//! Warnings: `ambiguous` (a document that fits several shapes), and what `schema::compat` says of
 //! destructive steps: `loses`, `narrows`, `requires`.
 
 mod examine;
