@@ -261,7 +261,7 @@ mod tests {
     }
 
     fn key(n: u8) -> String {
-        witness(n).witness_key().to_string()
+        witness(n).verifying_key().to_string()
     }
 
     /// The example of the specification, two levels of groups.
@@ -336,7 +336,10 @@ mod tests {
             (format!("log {}\n", key(1)), "line 1: the log's key"),
             (format!("witness X1 {}\n", l.verifying_key()), "line 1: the witness's key"),
             (format!("log {0}\nlog {0}\n", l.verifying_key()), "line 2: this log's key came before"),
-            (format!("{x1}witness X2 {}\n", renamed.witness_key()), "line 2: this witness's key came before"),
+            (
+                format!("{x1}witness X2 {}\n", renamed.verifying_key()),
+                "line 2: this witness's key came before",
+            ),
             (format!("{x1}witness X1 {}\n", key(2)), "line 2: the name \"X1\" came before"),
             (format!("witness none {}\n", key(1)), "of its own"),
             (format!("{x1}group G any X1 none\n"), "line 2: no line before names \"none\""),

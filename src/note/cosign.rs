@@ -4,55 +4,33 @@
 //! An Ed25519 signature over two lines (`cosignature/v1`, `time <seconds>`) and the checkpoint's text. In
 //! a note it is a signature of a key of type 0x04, led by the time as eight bytes, big-endian.
 
-use std::fmt;
-use std::str::FromStr;
-
-use ed25519_dalek::Signer as _;
-
-use super::key::{KeyError, KeyId, KeyName, PRIVATE, parts, point, text, verify};
+use super::key::{PublicKey, SecretKey};
 use super::signed::{NoteError, NoteSignature, SignedNote};
 
 /// The signature type identifier byte of timestamped Ed25519 cosignatures.
-const COSIGNATURE: u8 = 0x04;
+pub(super) const COSIGNATURE: u8 = 0x04;
+
+/// A witness's public key and name.
+pub type WitnessKey = PublicKey<COSIGNATURE>;
+
+/// A witness's secret key and name.
+pub type Cosigner = SecretKey<COSIGNATURE>;
 
 fn message(text: &str, seconds: u64) -> Vec<u8> {
     format!("cosignature/v1\ntime {seconds}\n{text}").into_bytes()
 }
 
-/// A witness's public key and name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WitnessKey {
-    name: KeyName,
-    id: KeyId,
-    key: ed25519_dalek::VerifyingKey,
-}
-
 impl WitnessKey {
-    /// The key's name.
-    pub fn name(&self) -> &KeyName {
-        &self.name
-    }
-
-    /// The key's id.
-    pub fn id(&self) -> KeyId {
-        self.id
-    }
-
-    /// The 32 bytes of the key.
-    pub fn bytes(&self) -> &[u8; 32] {
-        self.key.as_bytes()
-    }
-
     /// When this witness cosigned the note's text, in seconds since 1970: the latest time, if it did so
     /// more than once. `None` when it did not; a wrong signature under its name and id is an error.
     pub fn cosigned(&self, note: &SignedNote) -> Result<Option<u64>, NoteError> {
         let mut latest = None;
-        let ours = |signature: &&NoteSignature| signature.name == self.name && signature.id == self.id;
+        let ours = |signature: &&NoteSignature| signature.name == *self.name() && signature.id == self.id();
         for signature in note.signatures().iter().filter(ours) {
-            let wrong = || NoteError::WrongSignature { name: self.name.clone(), id: self.id };
+            let wrong = || NoteError::WrongSignature { name: self.name().clone(), id: self.id() };
             let (time, bytes) = signature.bytes.split_first_chunk::<8>().ok_or_else(wrong)?;
             let seconds = u64::from_be_bytes(*time);
-            if !verify(&self.key, &message(note.text(), seconds), bytes) {
+            if !self.made(&message(note.text(), seconds), bytes) {
                 return Err(wrong());
             }
             latest = latest.max(Some(seconds));
@@ -61,74 +39,20 @@ impl WitnessKey {
     }
 }
 
-impl fmt::Display for WitnessKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text(&self.name, self.id, COSIGNATURE, self.key.as_bytes()))
-    }
-}
-
-impl FromStr for WitnessKey {
-    type Err = KeyError;
-
-    fn from_str(text: &str) -> Result<Self, KeyError> {
-        let (name, id, public) = parts(text, COSIGNATURE)?;
-        let key = Self { id: KeyId::of(&name, COSIGNATURE, &public), name, key: point(&public)? };
-        if id == key.id.to_string() { Ok(key) } else { Err(KeyError::Id) }
-    }
-}
-
-/// A witness's secret key and name. `Debug` does not show it, and it is erased when dropped.
-pub struct Cosigner {
-    public: WitnessKey,
-    key: ed25519_dalek::SigningKey,
-}
-
 impl Cosigner {
-    /// A key from its name and 32 secret random bytes.
-    pub fn from_seed(name: KeyName, seed: &[u8; 32]) -> Self {
-        let key = ed25519_dalek::SigningKey::from_bytes(seed);
-        let public = key.verifying_key();
-        let id = KeyId::of(&name, COSIGNATURE, public.as_bytes());
-        Self { public: WitnessKey { name, id, key: public }, key }
-    }
-
-    /// The public half.
-    pub fn witness_key(&self) -> &WitnessKey {
-        &self.public
-    }
-
     /// Cosigns the text of a note at a time; the caller has seen to it that the statement is true.
     pub fn cosign(&self, note: &SignedNote, seconds: u64) -> NoteSignature {
-        let signature = self.key.sign(&message(note.text(), seconds)).to_bytes();
+        let signature = self.signature(&message(note.text(), seconds));
         let bytes = [&seconds.to_be_bytes()[..], &signature].concat();
-        NoteSignature { name: self.public.name.clone(), id: self.public.id, bytes }
-    }
-
-    /// The text of the key, which is a secret.
-    pub fn secret_text(&self) -> String {
-        format!("{PRIVATE}{}", text(&self.public.name, self.public.id, COSIGNATURE, self.key.as_bytes()))
-    }
-}
-
-impl fmt::Debug for Cosigner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cosigner({}+{})", self.public.name, self.public.id)
-    }
-}
-
-impl FromStr for Cosigner {
-    type Err = KeyError;
-
-    fn from_str(text: &str) -> Result<Self, KeyError> {
-        let (name, id, seed) = parts(text.strip_prefix(PRIVATE).ok_or(KeyError::Form)?, COSIGNATURE)?;
-        let key = Self::from_seed(name, &seed);
-        if id == key.public.id.to_string() { Ok(key) } else { Err(KeyError::Id) }
+        let public = self.verifying_key();
+        NoteSignature { name: public.name().clone(), id: public.id(), bytes }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::note::KeyError;
 
     const TEXT: &str =
         "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
@@ -143,10 +67,10 @@ mod tests {
         let log =
             crate::note::SigningKey::from_seed("example.com/behind-the-sofa".parse().unwrap(), &[1; 32]);
         let mut note = SignedNote::sign(TEXT.to_owned(), &[&log]).unwrap();
-        assert_eq!(witness.witness_key().cosigned(&note), Ok(None));
+        assert_eq!(witness.verifying_key().cosigned(&note), Ok(None));
         let signature = witness.cosign(&note, 1_679_315_147);
         note.add(signature.clone());
-        assert_eq!(witness.witness_key().cosigned(&note), Ok(Some(1_679_315_147)));
+        assert_eq!(witness.verifying_key().cosigned(&note), Ok(Some(1_679_315_147)));
         // The log's own signature stands as before.
         assert!(note.verify(std::slice::from_ref(log.verifying_key())).is_ok());
         for bit in 0..signature.bytes.len() * 8 {
@@ -154,7 +78,7 @@ mod tests {
             let mut changed = signature.clone();
             changed.bytes[bit / 8] ^= 1 << (bit % 8);
             bad.add(changed);
-            assert!(witness.witness_key().cosigned(&bad).is_err(), "bit {bit}");
+            assert!(witness.verifying_key().cosigned(&bad).is_err(), "bit {bit}");
         }
     }
 
@@ -172,17 +96,20 @@ mod tests {
         let hash = crate::base::digest::Sha256::of(
             &[b"witness.example/w1\n\x04", &plain.verifying_key().bytes()[..]].concat(),
         );
-        assert_eq!(witness.witness_key().id().0, hash.as_bytes()[..4]);
+        assert_eq!(witness.verifying_key().id().0, hash.as_bytes()[..4]);
     }
 
     #[test]
     fn witness_key_texts_round_trip_and_are_no_log_keys() {
         let witness = cosigner();
-        let public = witness.witness_key().to_string();
-        assert_eq!(public.parse::<WitnessKey>().as_ref(), Ok(witness.witness_key()));
+        let public = witness.verifying_key().to_string();
+        assert_eq!(public.parse::<WitnessKey>().as_ref(), Ok(witness.verifying_key()));
         assert_eq!(public.parse::<crate::note::VerifyingKey>(), Err(KeyError::Type { found: 4, wanted: 1 }));
         let secret: Cosigner = witness.secret_text().parse().unwrap();
-        assert_eq!(secret.witness_key(), witness.witness_key());
-        assert_eq!(format!("{secret:?}"), format!("Cosigner({}+{})", secret.public.name, secret.public.id));
+        assert_eq!(secret.verifying_key(), witness.verifying_key());
+        assert_eq!(
+            format!("{secret:?}"),
+            format!("SecretKey({}+{})", secret.verifying_key().name(), secret.verifying_key().id())
+        );
     }
 }

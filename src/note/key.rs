@@ -11,9 +11,9 @@ use ed25519_dalek::Signer as _;
 use sha2::Digest as _;
 
 /// The signature type identifier byte of plain Ed25519 signatures.
-const ED25519: u8 = 0x01;
+pub(super) const ED25519: u8 = 0x01;
 /// What the text of a secret key begins with.
-pub(super) const PRIVATE: &str = "PRIVATE+KEY+";
+const PRIVATE: &str = "PRIVATE+KEY+";
 
 /// Why a text is not a key. No variant carries the text: it may be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -73,7 +73,7 @@ pub struct KeyId(pub [u8; 4]);
 
 impl KeyId {
     /// `SHA-256(name || 0x0A || type || public key)[:4]`
-    pub(super) fn of(name: &KeyName, kind: u8, public: &[u8; 32]) -> Self {
+    fn of(name: &KeyName, kind: u8, public: &[u8; 32]) -> Self {
         let mut hasher = sha2::Sha256::new();
         hasher.update(name.as_str());
         hasher.update([b'\n', kind]);
@@ -107,7 +107,7 @@ impl fmt::Debug for KeyId {
 }
 
 /// Splits `name+id+base64` and undoes the base64: the name, the id's text and the 32 bytes.
-pub(super) fn parts(text: &str, wanted: u8) -> Result<(KeyName, &str, [u8; 32]), KeyError> {
+fn parts(text: &str, wanted: u8) -> Result<(KeyName, &str, [u8; 32]), KeyError> {
     // The base64 part may hold plus signs, the name and the id may not.
     let mut parts = text.splitn(3, '+');
     let (Some(name), Some(id), Some(bytes)) = (parts.next(), parts.next(), parts.next()) else {
@@ -122,7 +122,7 @@ pub(super) fn parts(text: &str, wanted: u8) -> Result<(KeyName, &str, [u8; 32]),
 }
 
 /// The text of a key's public or secret half.
-pub(super) fn text(name: &KeyName, id: KeyId, kind: u8, key: &[u8; 32]) -> String {
+fn text(name: &KeyName, id: KeyId, kind: u8, key: &[u8; 32]) -> String {
     let mut bytes = [kind; 33];
     bytes[1..].copy_from_slice(key);
     format!("{name}+{id}+{}", STANDARD.encode(bytes))
@@ -141,19 +141,21 @@ pub(super) fn verify(key: &ed25519_dalek::VerifyingKey, message: &[u8], signatur
         .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok())
 }
 
-/// A public key and its name. Its text is what people pin.
+/// A public key and its name, for signatures of one type. Its text is what people pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifyingKey {
+pub struct PublicKey<const TYPE: u8> {
     name: KeyName,
     id: KeyId,
     key: ed25519_dalek::VerifyingKey,
 }
 
-impl VerifyingKey {
+/// The public key of a log.
+pub type VerifyingKey = PublicKey<ED25519>;
+
+impl<const TYPE: u8> PublicKey<TYPE> {
     /// A key from its name and 32 bytes.
     pub fn new(name: KeyName, public: &[u8; 32]) -> Result<Self, KeyError> {
-        let key = point(public)?;
-        Ok(Self { id: KeyId::of(&name, ED25519, public), name, key })
+        Ok(Self { id: KeyId::of(&name, TYPE, public), name, key: point(public)? })
     }
 
     /// The key's name.
@@ -171,23 +173,30 @@ impl VerifyingKey {
         self.key.as_bytes()
     }
 
-    /// Whether this key made the signature of the message, strictly.
-    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+    /// Whether this key made the signature of the bytes that its type signs, strictly.
+    pub(super) fn made(&self, message: &[u8], signature: &[u8]) -> bool {
         verify(&self.key, message, signature)
     }
 }
 
-impl fmt::Display for VerifyingKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text(&self.name, self.id, ED25519, self.key.as_bytes()))
+impl VerifyingKey {
+    /// Whether this key made the signature of the message, strictly.
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.made(message, signature)
     }
 }
 
-impl FromStr for VerifyingKey {
+impl<const TYPE: u8> fmt::Display for PublicKey<TYPE> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text(&self.name, self.id, TYPE, self.key.as_bytes()))
+    }
+}
+
+impl<const TYPE: u8> FromStr for PublicKey<TYPE> {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let (name, id, public) = parts(text, ED25519)?;
+        let (name, id, public) = parts(text, TYPE)?;
         let key = Self::new(name, &public)?;
         if id == key.id.to_string() { Ok(key) } else { Err(KeyError::Id) }
     }
@@ -195,47 +204,57 @@ impl FromStr for VerifyingKey {
 
 /// A secret key and its name. `Debug` does not show it, and it is erased when dropped; the text it
 /// was read from or written to is the caller's to erase.
-pub struct SigningKey {
-    public: VerifyingKey,
+pub struct SecretKey<const TYPE: u8> {
+    public: PublicKey<TYPE>,
     key: ed25519_dalek::SigningKey,
 }
 
-impl SigningKey {
+/// The secret key of a log.
+pub type SigningKey = SecretKey<ED25519>;
+
+impl<const TYPE: u8> SecretKey<TYPE> {
     /// A key from its name and 32 secret random bytes.
     pub fn from_seed(name: KeyName, seed: &[u8; 32]) -> Self {
         let key = ed25519_dalek::SigningKey::from_bytes(seed);
         let public = key.verifying_key();
-        let id = KeyId::of(&name, ED25519, public.as_bytes());
-        Self { public: VerifyingKey { name, id, key: public }, key }
+        let id = KeyId::of(&name, TYPE, public.as_bytes());
+        Self { public: PublicKey { name, id, key: public }, key }
     }
 
     /// The public half.
-    pub fn verifying_key(&self) -> &VerifyingKey {
+    pub fn verifying_key(&self) -> &PublicKey<TYPE> {
         &self.public
-    }
-
-    /// The 64 bytes of the signature; the same for the same message (RFC 8032).
-    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.key.sign(message).to_bytes()
     }
 
     /// The text of the key, which is a secret.
     pub fn secret_text(&self) -> String {
-        format!("{PRIVATE}{}", text(&self.public.name, self.public.id, ED25519, self.key.as_bytes()))
+        format!("{PRIVATE}{}", text(&self.public.name, self.public.id, TYPE, self.key.as_bytes()))
+    }
+
+    /// The 64 bytes of the signature of the bytes that its type signs.
+    pub(super) fn signature(&self, message: &[u8]) -> [u8; 64] {
+        self.key.sign(message).to_bytes()
     }
 }
 
-impl fmt::Debug for SigningKey {
+impl SigningKey {
+    /// The 64 bytes of the signature; the same for the same message (RFC 8032).
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.signature(message)
+    }
+}
+
+impl<const TYPE: u8> fmt::Debug for SecretKey<TYPE> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SigningKey({}+{})", self.public.name, self.public.id)
+        write!(f, "SecretKey({}+{})", self.public.name, self.public.id)
     }
 }
 
-impl FromStr for SigningKey {
+impl<const TYPE: u8> FromStr for SecretKey<TYPE> {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let (name, id, seed) = parts(text.strip_prefix(PRIVATE).ok_or(KeyError::Form)?, ED25519)?;
+        let (name, id, seed) = parts(text.strip_prefix(PRIVATE).ok_or(KeyError::Form)?, TYPE)?;
         let key = Self::from_seed(name, &seed);
         if id == key.public.id.to_string() { Ok(key) } else { Err(KeyError::Id) }
     }
@@ -255,7 +274,7 @@ mod tests {
         assert_eq!(secret.verifying_key().to_string(), PUBLIC);
         assert_eq!(secret.secret_text(), SECRET);
         assert_eq!(PUBLIC.parse().as_ref(), Ok(secret.verifying_key()));
-        assert_eq!(format!("{secret:?}"), "SigningKey(PeterNeumann+c74f20a3)");
+        assert_eq!(format!("{secret:?}"), "SecretKey(PeterNeumann+c74f20a3)");
     }
 
     #[test]

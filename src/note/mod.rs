@@ -14,6 +14,6 @@ mod ssh;
 
 pub use checkpoint::{CheckpointBody, CheckpointError};
 pub use cosign::{Cosigner, WitnessKey};
-pub use key::{KeyError, KeyId, KeyName, SigningKey, VerifyingKey};
+pub use key::{KeyError, KeyId, KeyName, PublicKey, SecretKey, SigningKey, VerifyingKey};
 pub use signed::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError, NoteSignature, SignedNote};
 pub use ssh::{AllowedSigners, SSH_NAMESPACE, SshError, SshSignature};

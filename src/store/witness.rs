@@ -64,7 +64,7 @@ impl Witness {
 
     /// The key that others check cosignatures with.
     pub fn key(&self) -> &WitnessKey {
-        self.key.witness_key()
+        self.key.verifying_key()
     }
 
     fn lock(&self) -> Result<FileLock, StoreError> {

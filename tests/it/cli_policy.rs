@@ -17,14 +17,14 @@ pub fn cosign(bench: &Bench, by: &Cosigner, seconds: u64, extra: &[&str]) {
     bench.run(&["audit", "anchor", "request", "-o", "../request"]).exits(0);
     let note = SignedNote::parse(bench.read("audit/checkpoint").as_bytes()).unwrap();
     std::fs::write(bench.top().join("line"), format!("{}\n", by.cosign(&note, seconds))).unwrap();
-    let key = by.witness_key().to_string();
+    let key = by.verifying_key().to_string();
     bench.run(&[&["audit", "anchor", "add", "../line", "--witness", &key], extra].concat()).exits(0);
 }
 
 /// Writes a policy over the store's log: `quorum` of the first `n` witnesses.
 pub fn policy(bench: &Bench, key: &str, n: u8, quorum: &str) {
     let mut text = format!("# who counts\nlog {key}\n");
-    (1..=n).for_each(|n| text += &format!("witness w{n} {}\n", cosigner(n).witness_key()));
+    (1..=n).for_each(|n| text += &format!("witness w{n} {}\n", cosigner(n).verifying_key()));
     let names: Vec<String> = (1..=n).map(|n| format!("w{n}")).collect();
     text += &format!("group all-of-them {quorum} {}\nquorum all-of-them\n", names.join(" "));
     std::fs::write(bench.top().join("policy"), text).unwrap();
@@ -62,7 +62,7 @@ fn cli_policy_is_met_by_its_quorum_and_the_rest_of_the_log_is_told_apart() {
     let mut note = SignedNote::parse(&std::fs::read(&place).unwrap()).unwrap();
     let other = SignedNote::parse(bench.read("audit/checkpoint").as_bytes()).unwrap();
     let w3 = cosigner(3);
-    note.drop_signatures_of(w3.witness_key().name(), w3.witness_key().id());
+    note.drop_signatures_of(w3.verifying_key().name(), w3.verifying_key().id());
     note.add(w3.cosign(&other, now()));
     std::fs::write(&place, note.to_string()).unwrap();
     assert_eq!(found(&bench, &asked, 3), ["E185", "E188"]);
