@@ -180,6 +180,11 @@ impl Hasher {
         Self::default()
     }
 
+    /// Whether no bytes were seen yet.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
     /// Takes in the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);

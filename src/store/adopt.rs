@@ -308,6 +308,9 @@ impl Store {
         run: &StagedRun,
     ) -> Result<Result<(), Refusal>, StoreError> {
         let Some(state) = operation.states()?.get(key)? else { return Ok(Ok(())) };
+        if (state.manifest, state.files) == (run.manifest.sha256, run.files.sha256) {
+            return Ok(Ok(()));
+        }
         let revisions: Vec<Sha256> =
             self.chain(key)?.into_iter().filter_map(|(_, entry)| entry.after).collect();
         Ok(adopt::compare(key, &revisions, &state.files, &run.manifest.sha256, &run.files.sha256))

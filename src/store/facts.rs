@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 
 use super::{Store, StoreError};
-use crate::backend::{Disk, Kind, Stat};
+use crate::backend::{Disk, Kind};
 use crate::base::digest::{BlobId, Hasher, Sha256};
 use crate::base::escape;
 use crate::base::id::RunKey;
@@ -45,6 +45,14 @@ impl ManifestBytes {
             Self::Bytes(bytes) => ManifestFact::Bytes(bytes),
         }
     }
+
+    /// The digest of its bytes.
+    pub fn digest(&self) -> Option<Sha256> {
+        match self {
+            Self::Bytes(bytes) => Some(Sha256::of(bytes)),
+            Self::Missing | Self::Unusable(_) => None,
+        }
+    }
 }
 
 /// Reads a run's folder on any disk: in the store, or a tree about to be adopted.
@@ -56,7 +64,7 @@ pub(super) fn folder(disk: &Disk, dir: &str) -> Result<FolderFacts, StoreError> 
         Err(error) => ManifestBytes::Unusable(error.to_string()),
     };
     let mut found = BTreeMap::new();
-    let mut buffer = vec![0u8; 128 << 10];
+    let mut buffer = Vec::new();
     walk(disk, dir, "", &mut buffer, &mut found)?;
     Ok(FolderFacts { manifest, found })
 }
@@ -65,11 +73,14 @@ fn join(dir: &str, name: &str) -> String {
     if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
 }
 
+/// Files are read in pieces of at most this size.
+const LARGEST_BUFFER: usize = 256 << 10;
+
 fn walk(
     disk: &Disk,
     dir: &str,
     below: &str,
-    buffer: &mut [u8],
+    buffer: &mut Vec<u8>,
     found: &mut BTreeMap<String, Found>,
 ) -> Result<(), StoreError> {
     let entries = match disk.list(join(dir, below).trim_end_matches('/')) {
@@ -100,25 +111,29 @@ fn walk(
     Ok(())
 }
 
-fn hash(disk: &Disk, path: &str, buffer: &mut [u8]) -> Found {
-    let mut read = || -> Result<(BlobId, bool), String> {
-        let mut file = disk.open_file(path).map_err(|error| error.to_string())?;
-        let stat = Stat::of_file(&file).map_err(|error| error.to_string())?;
+/// Hashes a file. One that the buffer holds takes one read: it comes back short at the file's end.
+fn hash(disk: &Disk, path: &str, buffer: &mut Vec<u8>) -> Found {
+    let mut read = || -> Result<Found, String> {
+        let (mut file, stat) = disk.open_with_stat(path).map_err(|error| error.to_string())?;
+        let len = usize::try_from(stat.len).unwrap_or(usize::MAX).saturating_add(1);
+        if buffer.len() < len.min(LARGEST_BUFFER) {
+            buffer.resize(len.min(LARGEST_BUFFER), 0);
+        }
+        let exec = stat.mode & 0o100 != 0;
         let mut hasher = Hasher::new();
         loop {
             match file.read(buffer) {
-                Ok(0) => break,
+                Ok(n) if n < buffer.len() && n as u64 == stat.len && hasher.is_empty() => {
+                    return Ok(Found::File { blob: BlobId::of(&buffer[..n]), exec });
+                }
+                Ok(0) => return Ok(Found::File { blob: hasher.finish(), exec }),
                 Ok(n) => hasher.update(&buffer[..n]),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(format!("{path}: {error}")),
             }
         }
-        Ok((hasher.finish(), stat.mode & 0o100 != 0))
     };
-    match read() {
-        Ok((blob, exec)) => Found::File { blob, exec },
-        Err(why) => Found::Unreadable(why),
-    }
+    read().unwrap_or_else(Found::Unreadable)
 }
 
 /// What the log says of a run that is being checked.

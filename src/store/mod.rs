@@ -5,6 +5,7 @@
 //! [`Context`].
 
 mod adopt;
+mod ahead;
 mod anchor;
 mod anchors;
 mod apply;

@@ -9,7 +9,7 @@ use super::{BlobDamage, BlobError, FOLDER, LocalBlobs};
 use crate::backend::durable::{DiskError, Entry, Kind, is_temp_name};
 use crate::backend::segment::{self, BadHeader, Depth, HEADER_LEN, Place};
 use crate::backend::segments::{self, INDEX, SegmentMark, SegmentsError, segment_number, segment_path};
-use crate::base::digest::{Blake3, parse_hex32};
+use crate::base::digest::{Blake3, BlobId, Sha256, parse_hex32};
 
 /// One thing that is not as it should be under `objects/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +92,32 @@ pub struct Checked {
     pub bytes: u64,
 }
 
+/// The digests of the sound records, sorted.
+#[derive(Debug, Clone, Default)]
+pub struct Sound(Vec<Sha256>);
+
+impl Sound {
+    /// Whether a sound record of these bytes was read.
+    pub fn has(&self, digest: &Sha256) -> bool {
+        self.0.binary_search(digest).is_ok()
+    }
+}
+
+/// What a check has come to so far.
+#[derive(Default)]
+struct Tally {
+    checked: Checked,
+    sound: Vec<Sha256>,
+}
+
+impl Tally {
+    fn take(&mut self, id: BlobId) {
+        self.checked.records += 1;
+        self.checked.bytes += id.bytes;
+        self.sound.push(id.sha256);
+    }
+}
+
 /// A tail that was cut off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
@@ -106,13 +132,13 @@ pub struct Cut {
 type Visit<'a> = &'a mut dyn FnMut(BlobFinding);
 
 impl LocalBlobs {
-    /// Reads and hashes everything under `objects/` and gives all that is wrong with it. Changes
-    /// nothing.
+    /// Reads and hashes everything under `objects/`, gives all that is wrong with it and tells the sound
+    /// records. Changes nothing.
     ///
     /// # Errors
     /// Only if `objects/` itself cannot be listed.
-    pub fn check_all(&self, visit: &mut dyn FnMut(BlobFinding)) -> Result<Checked, BlobError> {
-        let mut checked = Checked::default();
+    pub fn check_all(&self, visit: &mut dyn FnMut(BlobFinding)) -> Result<(Checked, Sound), BlobError> {
+        let mut checked = Tally::default();
         self.check_missing(visit)?;
         for entry in self.entries(FOLDER)? {
             let name = entry.name.to_string_lossy();
@@ -129,7 +155,9 @@ impl LocalBlobs {
                 unexpected(&entry, path, visit);
             }
         }
-        Ok(checked)
+        checked.sound.sort_unstable();
+        checked.sound.dedup();
+        Ok((checked.checked, Sound(checked.sound)))
     }
 
     fn entries(&self, folder: &str) -> Result<Vec<Entry>, DiskError> {
@@ -177,11 +205,11 @@ impl LocalBlobs {
         &self,
         entry: &Entry,
         path: &str,
-        checked: &mut Checked,
+        tally: &mut Tally,
         visit: Visit<'_>,
     ) -> Result<(), BlobError> {
         match segment_number(&entry.name) {
-            Some(number) if entry.kind == Kind::File => self.check_segment(number, path, checked, visit),
+            Some(number) if entry.kind == Kind::File => self.check_segment(number, path, tally, visit),
             _ => {
                 if !(path == INDEX && entry.kind == Kind::File) {
                     unexpected(entry, path.to_owned(), visit);
@@ -195,7 +223,7 @@ impl LocalBlobs {
         &self,
         number: u32,
         path: &str,
-        checked: &mut Checked,
+        tally: &mut Tally,
         visit: Visit<'_>,
     ) -> Result<(), BlobError> {
         let file = self.disk().open_file(path)?;
@@ -213,14 +241,15 @@ impl LocalBlobs {
             });
             return Ok(());
         }
-        checked.segments += 1;
+        tally.checked.segments += 1;
         let place = Place { store_id: self.options().store_id, number, offset: HEADER_LEN };
-        let mut good = |_, header: segment::RecordHeader| {
-            checked.records += 1;
-            checked.bytes += header.id.bytes;
-        };
-        let scanned = segment::scan(&file, place, len, Depth::Digests, &mut good)
-            .map_err(|source| SegmentsError::Read { path: path.clone(), source })?;
+        let failed = |source| SegmentsError::Read { path: path.clone(), source };
+        if let Some(ids) = segment::all_sound(&file, place, len).map_err(failed)? {
+            ids.into_iter().for_each(|id| tally.take(id));
+            return Ok(());
+        }
+        let mut good = |_, header: segment::RecordHeader| tally.take(header.id);
+        let scanned = segment::scan(&file, place, len, Depth::Digests, &mut good).map_err(failed)?;
         for bad in scanned.bad {
             // What was committed must be good; what was not is damage only if good records follow.
             let meant = committed.map_or(bad.followed, |committed| bad.offset < committed);
@@ -240,7 +269,7 @@ impl LocalBlobs {
         folder: &str,
         entry: &Entry,
         path: &str,
-        checked: &mut Checked,
+        tally: &mut Tally,
         visit: Visit<'_>,
     ) -> Result<(), BlobError> {
         let rest = entry.name.to_string_lossy();
@@ -255,8 +284,8 @@ impl LocalBlobs {
         }
         let (found, bytes) = self.blake3_of(path)?;
         if found == Blake3::from_bytes(address) {
-            checked.large += 1;
-            checked.bytes += bytes;
+            tally.checked.large += 1;
+            tally.checked.bytes += bytes;
         } else {
             let damage = BlobDamage::Digest;
             visit(BlobFinding::DamagedLarge { path: path.to_owned(), damage });

@@ -25,7 +25,7 @@ use crate::base::digest::{Blake3, BlobId, Hasher, Sha256};
 use crate::base::limits;
 
 pub use super::segments::SegmentMark;
-pub use check::{BlobFinding, Checked, Cut};
+pub use check::{BlobFinding, Checked, Cut, Sound};
 pub use memory::MemoryBlobs;
 pub use port::{BlobDamage, BlobError, Blobs};
 pub use writer::BlobWriter;

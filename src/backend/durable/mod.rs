@@ -287,7 +287,12 @@ impl Disk {
     /// # Errors
     /// [`DiskError::NotRegular`] for everything else; a FIFO or device never makes it wait.
     pub fn open_file(&self, path: &str) -> Result<File, DiskError> {
-        self.open_regular("open", path, OFlags::RDONLY, Mode::empty()).map(|(file, _)| file)
+        self.open_with_stat(path).map(|(file, _)| file)
+    }
+
+    /// As [`Disk::open_file`], with what the kernel tells of it.
+    pub fn open_with_stat(&self, path: &str) -> Result<(File, Stat), DiskError> {
+        self.open_regular("open", path, OFlags::RDONLY, Mode::empty())
     }
 
     /// Reads a whole regular file of at most `limit` bytes.
@@ -382,7 +387,8 @@ impl Disk {
 /// Reads a folder's names from its descriptor, sorted by their bytes, without `.` and `..`.
 fn read_names(fd: OwnedFd) -> Result<Vec<Entry>, Errno> {
     let mut entries = Vec::new();
-    for item in Dir::read_from(&fd)? {
+    let mut dir = Dir::new(fd)?;
+    while let Some(item) = dir.read() {
         let item = item?;
         let name = item.file_name().to_bytes();
         if name == b"." || name == b".." {
@@ -390,11 +396,13 @@ fn read_names(fd: OwnedFd) -> Result<Vec<Entry>, Errno> {
         }
         let kind = match item.file_type() {
             // Some filesystems do not say; then it is asked for, and a name gone since is left out.
-            FileType::Unknown => match rustix::fs::statat(&fd, item.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => Kind::of(FileType::from_raw_mode(stat.st_mode)),
-                Err(Errno::NOENT) => continue,
-                Err(errno) => return Err(errno),
-            },
+            FileType::Unknown => {
+                match rustix::fs::statat(dir.fd()?, item.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => Kind::of(FileType::from_raw_mode(stat.st_mode)),
+                    Err(Errno::NOENT) => continue,
+                    Err(errno) => return Err(errno),
+                }
+            }
             known => Kind::of(known),
         };
         entries.push(Entry { name: OsString::from_vec(name.to_vec()), kind });
