@@ -283,7 +283,7 @@ impl Store {
             found.insert(entry.path.to_string(), what);
         }
         let bytes = self.disk.read(&join(&run.staged, paths::MANIFEST), limits::JSON_BYTES as u64)?;
-        let folder = facts::FolderFacts { manifest: ManifestBytes::Bytes(bytes), found };
+        let folder = facts::FolderFacts { manifest: ManifestBytes::Bytes(bytes), found, trusted: 0 };
         let states = std::cell::RefCell::new(operation.states()?);
         let prior = |job: &str, name: &str| -> PriorFiles {
             let key = RunKey { job: job.parse().ok()?, run: name.parse().ok()? };
@@ -353,7 +353,7 @@ fn join(dir: &str, name: &str) -> String {
 /// A candidate's files as a file list would have them, hashed and not copied.
 fn listed(disk: &Disk, candidate: &Candidate) -> Result<Vec<FileEntry>, StoreError> {
     let refused = |path: &str, why: String| StoreError::Input { path: join(&candidate.place, path), why };
-    let folder = facts::folder(disk, &candidate.place)?;
+    let folder = facts::folder(disk, &candidate.place, None)?;
     let mut entries = Vec::with_capacity(folder.found.len());
     for (path, found) in &folder.found {
         let place =

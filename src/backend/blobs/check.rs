@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 
+use rayon::prelude::*;
+
 use super::writer::try_lock;
 use super::{BlobDamage, BlobError, FOLDER, LocalBlobs};
 use crate::backend::durable::{DiskError, Entry, Kind, is_temp_name};
@@ -103,6 +105,12 @@ impl Sound {
     }
 }
 
+/// A large blob's file, and what it is to hold.
+struct Large {
+    path: String,
+    address: Blake3,
+}
+
 /// What a check has come to so far.
 #[derive(Default)]
 struct Tally {
@@ -138,7 +146,7 @@ impl LocalBlobs {
     /// # Errors
     /// Only if `objects/` itself cannot be listed.
     pub fn check_all(&self, visit: &mut dyn FnMut(BlobFinding)) -> Result<(Checked, Sound), BlobError> {
-        let mut checked = Tally::default();
+        let (mut checked, mut large) = (Tally::default(), Vec::new());
         self.check_missing(visit)?;
         for entry in self.entries(FOLDER)? {
             let name = entry.name.to_string_lossy();
@@ -149,12 +157,14 @@ impl LocalBlobs {
                 });
             } else if entry.kind == Kind::Dir && is_hex(&name, 2) {
                 self.each(&path, visit, &mut |entry, path, visit| {
-                    self.check_large(&name, entry, path, &mut checked, visit)
+                    large.extend(large_blob(&name, entry, path, visit));
+                    Ok(())
                 });
             } else {
                 unexpected(&entry, path, visit);
             }
         }
+        self.check_large(&large, &mut checked, visit);
         checked.sound.sort_unstable();
         checked.sound.dedup();
         Ok((checked.checked, Sound(checked.sound)))
@@ -264,49 +274,41 @@ impl LocalBlobs {
         Ok(())
     }
 
-    fn check_large(
-        &self,
-        folder: &str,
-        entry: &Entry,
-        path: &str,
-        tally: &mut Tally,
-        visit: Visit<'_>,
-    ) -> Result<(), BlobError> {
-        let rest = entry.name.to_string_lossy();
-        let Some(address) = parse_hex32(&format!("{folder}{rest}")).filter(|_| is_hex(&rest, 62)) else {
-            unexpected(entry, path.to_owned(), visit);
-            return Ok(());
-        };
-        if entry.kind != Kind::File {
-            let damage = BlobDamage::NotRegular { found: entry.kind.word() };
-            visit(BlobFinding::DamagedLarge { path: path.to_owned(), damage });
-            return Ok(());
+    /// Hashes large blobs' files, side by side.
+    fn check_large(&self, files: &[Large], tally: &mut Tally, visit: Visit<'_>) {
+        let hashed: Vec<_> = files.par_iter().map(|large| self.blake3_of(large)).collect();
+        for (large, hashed) in files.iter().zip(hashed) {
+            let path = large.path.clone();
+            match hashed {
+                Ok((found, bytes)) if found == large.address => {
+                    tally.checked.large += 1;
+                    tally.checked.bytes += bytes;
+                }
+                Ok(_) => visit(BlobFinding::DamagedLarge { path, damage: BlobDamage::Digest }),
+                Err(error) => visit(BlobFinding::Unreadable { path, error: error.to_string() }),
+            }
         }
-        let (found, bytes) = self.blake3_of(path)?;
-        if found == Blake3::from_bytes(address) {
-            tally.checked.large += 1;
-            tally.checked.bytes += bytes;
-        } else {
-            let damage = BlobDamage::Digest;
-            visit(BlobFinding::DamagedLarge { path: path.to_owned(), damage });
-        }
-        Ok(())
     }
 
-    fn blake3_of(&self, path: &str) -> Result<(Blake3, u64), BlobError> {
-        let mut file = self.disk().open_file(path)?;
+    fn blake3_of(&self, large: &Large) -> Result<(Blake3, u64), BlobError> {
+        let (mut file, stat) = self.disk().open_with_stat(&large.path)?;
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; 256 << 10];
         loop {
             match file.read(&mut buffer) {
-                Ok(0) => return Ok((Blake3::from_bytes(*hasher.finalize().as_bytes()), hasher.count())),
+                Ok(0) => break,
                 Ok(read) => {
                     hasher.update(&buffer[..read]);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(BlobError::Read { path: path.to_owned(), source }),
+                Err(source) => return Err(BlobError::Read { path: large.path.clone(), source }),
             }
         }
+        let found = Blake3::from_bytes(*hasher.finalize().as_bytes());
+        if found == large.address && hasher.count() == stat.len {
+            self.remember(&found, &stat);
+        }
+        Ok((found, hasher.count()))
     }
 
     /// Whether a file with a bad header is a segment whose first write never finished: it states no
@@ -427,6 +429,21 @@ impl LocalBlobs {
         file.sync()?;
         Ok(Some(Cut { path, from: scanned.prefix, bytes: len - scanned.prefix }))
     }
+}
+
+/// The large blob that a file is to hold, unless it is none.
+fn large_blob(folder: &str, entry: &Entry, path: &str, visit: Visit<'_>) -> Option<Large> {
+    let rest = entry.name.to_string_lossy();
+    let Some(address) = parse_hex32(&format!("{folder}{rest}")).filter(|_| is_hex(&rest, 62)) else {
+        unexpected(entry, path.to_owned(), visit);
+        return None;
+    };
+    if entry.kind != Kind::File {
+        let damage = BlobDamage::NotRegular { found: entry.kind.word() };
+        visit(BlobFinding::DamagedLarge { path: path.to_owned(), damage });
+        return None;
+    }
+    Some(Large { path: path.to_owned(), address: Blake3::from_bytes(address) })
 }
 
 fn is_hex(text: &str, digits: usize) -> bool {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::anchor::{Interval, Roots, check_keys};
-use super::facts::{self, Logged, ManifestBytes, PriorFiles};
+use super::facts::{self, Known, Logged, ManifestBytes, PriorFiles};
 use super::packs::builtin_pack;
 use super::publish::Checkpoint;
 use super::{ErrorKind, LogView, Store, StoreError};
@@ -49,6 +49,9 @@ pub struct VerifyOptions {
     pub fresh: Option<i64>,
     /// Whether a part of the log that nothing vouches for is a finding.
     pub strict: bool,
+    /// Whether the SHA-256 of large files is computed too: else a large file whose BLAKE3 is the listed one
+    /// counts as what its list says.
+    pub sha256: bool,
 }
 
 impl VerifyOptions {
@@ -72,6 +75,8 @@ pub struct VerifyReport {
     pub files: u64,
     /// Bytes hashed.
     pub bytes: u64,
+    /// Large files of which only the BLAKE3 was computed.
+    pub by_blake3: u64,
     /// Blobs checked in the objects.
     pub blobs: u64,
     /// The log's root hash, recomputed.
@@ -104,6 +109,8 @@ impl VerifyReport {
 struct Ask<'a> {
     log: &'a LogFacts,
     pack: Option<&'a Pack>,
+    /// Whether large files are hashed with both algorithms.
+    sha256: bool,
     /// Whether what their file lists name is looked for, and what need not be.
     sound: Option<&'a Sound>,
 }
@@ -149,11 +156,13 @@ impl Store {
         let mut settled: Vec<Finding> = Vec::new();
         let mut missing = Missing::new();
         for look in 0..LOOKS {
-            let ask = Ask { log: &log, pack: pack.as_deref(), sound: whole.then_some(&sound) };
+            let sound = whole.then_some(&sound);
+            let ask = Ask { log: &log, pack: pack.as_deref(), sha256: options.sha256, sound };
             let mut found = self.check_runs(&ask, &suspects, total)?;
             if look == 0 {
                 report.runs = found.len() as u64;
                 report.files = found.iter().map(|(_, checked)| checked.files).sum();
+                report.by_blake3 = found.iter().map(|(_, checked)| checked.by_blake3).sum();
                 report.bytes = found.iter().map(|(_, checked)| checked.bytes).sum();
             }
             found.iter_mut().for_each(|(_, checked)| missing.append(&mut checked.missing));
@@ -163,7 +172,7 @@ impl Store {
             if wrong.is_empty() {
                 break;
             }
-            let again = self.log_facts(&wanted, whole.then_some(&sound))?;
+            let again = self.log_facts(&wanted, sound)?;
             let unmoved = again.view.size() == log.view.size() && again.view.head.size == log.view.head.size;
             if unmoved || look + 1 == LOOKS {
                 settled.extend(wrong.into_iter().flat_map(|(_, checked)| checked.findings));
@@ -267,7 +276,13 @@ impl Store {
             }
             Err(error) => return Err(error.into()),
         }
-        let folder = facts::folder(&self.disk, &dir)?;
+        let known = Known {
+            files: files.as_deref().unwrap_or_default(),
+            blobs: &self.blobs,
+            small_limit: self.config.small_limit,
+        };
+        let folder = facts::folder(&self.disk, &dir, (!ask.sha256).then_some(&known))?;
+        checked.by_blake3 = folder.trusted;
         for found in folder.found.values() {
             if let crate::plan::verify::Found::File { blob, .. } = found {
                 checked.files += 1;
@@ -419,4 +434,5 @@ struct Checked {
     missing: Missing,
     files: u64,
     bytes: u64,
+    by_blake3: u64,
 }
