@@ -41,6 +41,7 @@ mod session;
 mod show;
 mod source;
 mod stage;
+mod stat_cache;
 mod states;
 mod sweep;
 mod tiles;

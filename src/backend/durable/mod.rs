@@ -282,6 +282,25 @@ impl Disk {
         read_names(fd).map_err(|errno| self.error(op, path, errno))
     }
 
+    /// As [`Disk::list`], with what the kernel tells of each; a name gone since is left out.
+    pub fn list_with_stats(&self, path: &str) -> Result<Vec<(Entry, Stat)>, DiskError> {
+        let op = "list";
+        let fd = self.open_fd(op, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let failed = |errno| self.error(op, path, errno);
+        let names =
+            read_names(fd.try_clone().map_err(|error| DiskError::from_io(op, self.full_path(path), error))?)
+                .map_err(failed)?;
+        let mut found = Vec::with_capacity(names.len());
+        for entry in names {
+            match rustix::fs::statat(&fd, entry.name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => found.push((entry, Stat::of(&stat))),
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+        Ok(found)
+    }
+
     /// Opens a regular file for reading.
     ///
     /// # Errors
