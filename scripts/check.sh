@@ -24,7 +24,7 @@ have() {
 }
 
 # The tests compare our files with what these tools say about them.
-declare -A packages=([cc]="gcc libc6-dev" [git]=git [jq]=jq [sqlite3]=sqlite3 [strace]=strace)
+declare -A packages=([cc]="gcc libc6-dev" [git]=git [jq]=jq [sqlite3]=sqlite3 [strace]=strace [valgrind]=valgrind)
 missing=()
 for tool in "${!packages[@]}"; do
     have "$tool" || missing+=("$tool")
@@ -72,6 +72,14 @@ step "judges" scripts/judges.sh --self-test | tee target/judges.txt
 while read -r what; do
     skipped+=("$what")
 done < <(sed -n 's/^skipped: //p' target/judges.txt)
+if have valgrind; then
+    step "instruction counts" scripts/instructions.sh | tee target/instructions.txt
+    while read -r what; do
+        skipped+=("$what")
+    done < <(sed -n 's/^skipped: //p' target/instructions.txt)
+else
+    skip "instruction counts" "valgrind is not installed"
+fi
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 if cargo deny --version >/dev/null 2>&1; then
     step "dependencies" cargo deny check licenses bans sources
