@@ -235,6 +235,9 @@ fn targets<'d>(step: &'d Step, doc: &'d Doc<'d>) -> Result<Vec<Target<'d>>, Step
 /// The beginning of a text that a document may have made long.
 pub(super) fn preview(value: &str) -> String {
     const SHOWN: usize = 120;
+    if value.len() <= SHOWN {
+        return value.to_owned();
+    }
     match value.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &value[..end]),
         None => value.to_owned(),

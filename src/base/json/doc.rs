@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::error::JsonError;
 use super::pointer::Pointer;
-use super::text;
+use super::{scan, text};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tag {
@@ -20,7 +20,7 @@ pub(super) enum Tag {
 }
 
 /// One node. Children follow their parent; `next` is the slot after the whole subtree.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {
     pub tag: Tag,
     pub key_escaped: bool,
@@ -49,6 +49,16 @@ impl<'a> Doc<'a> {
         self.text
     }
 
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there are none, which no scanned document is.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     /// The document's value.
     pub fn root(&self) -> Node<'_> {
         Node { doc: self, id: 0 }
@@ -63,16 +73,16 @@ impl<'a> Doc<'a> {
 /// A scanned document that owns its text.
 #[derive(Debug)]
 pub struct Scanned {
-    text: String,
-    slots: Vec<Slot>,
+    pub(super) text: String,
+    pub(super) slots: Vec<Slot>,
 }
 
 impl Scanned {
     /// Scans a text, as [`scan`](super::scan()) does.
     pub fn new(bytes: Vec<u8>) -> Result<Self, JsonError> {
-        let slots = super::scan(&bytes)?.slots;
-        // The scanner has read the bytes as text already.
-        Ok(Self { text: String::from_utf8(bytes).unwrap_or_default(), slots })
+        let text = scan::as_text(bytes)?;
+        let slots = super::scan(text.as_bytes())?.slots;
+        Ok(Self { text, slots })
     }
 
     /// Looks at the document.
@@ -170,6 +180,11 @@ impl<'d> Node<'d> {
         &self.doc.slots[self.id as usize]
     }
 
+    /// Its number: nodes are counted in the order of the text, the root being 0.
+    pub fn number(&self) -> usize {
+        self.id as usize
+    }
+
     /// What the node is.
     pub fn kind(&self) -> Kind {
         match self.slot().tag {
@@ -223,6 +238,13 @@ impl<'d> Node<'d> {
         Some(if slot.key_escaped { text::decode(inner) } else { Cow::Borrowed(inner) })
     }
 
+    /// The name as it is spelled, where that is the name.
+    pub(crate) fn plain_key(&self) -> Option<&'d str> {
+        let slot = self.slot();
+        (slot.key_end != 0 && !slot.key_escaped)
+            .then(|| &self.doc.text[slot.key_start as usize + 1..slot.key_end as usize - 1])
+    }
+
     /// Where the item begins within its parent: the member's name, or the element itself.
     pub(super) fn item_start(&self) -> usize {
         let slot = self.slot();
@@ -241,7 +263,7 @@ impl<'d> Node<'d> {
         if self.slot().key_end == 0 || other.slot().key_end == 0 {
             return false;
         }
-        self.doc.text.as_bytes()[token(self)] == other.doc.text.as_bytes()[token(other)]
+        text::same(&self.doc.text.as_bytes()[token(self)], &other.doc.text.as_bytes()[token(other)])
             || ((self.slot().key_escaped || other.slot().key_escaped) && self.key() == other.key())
     }
 
@@ -275,7 +297,10 @@ impl<'d> Node<'d> {
         self.children().find(|node| {
             let slot = node.slot();
             let inner = &node.doc.text[slot.key_start as usize + 1..slot.key_end as usize - 1];
-            if slot.key_escaped { text::decode(inner) == key } else { inner == key }
+            match slot.key_escaped {
+                true => text::decode(inner) == key,
+                false => text::same(inner.as_bytes(), key.as_bytes()),
+            }
         })
     }
 

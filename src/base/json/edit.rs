@@ -219,7 +219,9 @@ impl<'d> Edits<'d> {
             match op {
                 Op::Replace(node, new) => {
                     let mut text = String::new();
-                    let indent = self.line_indent(*node);
+                    // Scalars stand on one line whatever the layout.
+                    let lines = !matches!(new, New::Value(value) if value.is_scalar());
+                    let indent = if lines { self.line_indent(*node) } else { None };
                     print_new(&mut text, new, &style, indent);
                     cuts.push((node.span(), text));
                 }

@@ -5,8 +5,8 @@ use super::random::Random;
 use super::respell::{Freedom, respell, same};
 use crate::base::json::{self, Json, print_compact};
 use crate::schema::apply::StepProblem;
-use crate::schema::engine::{Outcome, Refusal};
 use crate::schema::fact::Facts;
+use crate::schema::outcome::{Outcome, Refusal};
 use crate::schema::pack::Pack;
 
 /// What a finding is about.

@@ -66,7 +66,7 @@ struct Eval<'s, 'd> {
 
 type Result<T> = std::result::Result<T, Invalid>;
 
-pub(super) fn evaluate(expr: &Expr, scope: &Scope<'_>, arithmetic: Arithmetic) -> Result<Json> {
+pub(super) fn evaluate<'d>(expr: &'d Expr, scope: &Scope<'d>, arithmetic: Arithmetic) -> Result<Json> {
     let eval = Eval { scope, arithmetic, budget: Cell::new(2 * limits::JSON_BYTES) };
     Ok(eval.value(expr)?.into_json(arithmetic))
 }

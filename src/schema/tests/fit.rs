@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::base::json::scan;
-use crate::schema::fit::Fit;
+use crate::schema::fit::{Demands, Fit, Met};
 
 fn validator(schema: &Value) -> jsonschema::Validator {
     let options = jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex());
@@ -12,10 +12,12 @@ fn validator(schema: &Value) -> jsonschema::Validator {
 }
 
 fn agree(schema: &Value, text: &str) -> Option<bool> {
-    let fit = Fit::new(schema)?;
+    let fit = Fit::new(schema, &mut Demands::default())?;
     let doc = scan(text.as_bytes()).expect("valid");
     let wanted = validator(schema).is_valid(&doc.root().to_value());
-    assert_eq!(fit.fits(doc.root()), wanted, "{schema} on {text}");
+    let mut met = Met::of(&doc);
+    assert_eq!(fit.fits(doc.root(), &mut met), wanted, "{schema} on {text}");
+    assert_eq!(fit.fits(doc.root(), &mut met), wanted, "{schema} on {text} again");
     Some(wanted)
 }
 
@@ -113,11 +115,14 @@ fn fit_leaves_what_it_does_not_know_to_the_validator() {
         json!({"oneOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {}}}),
         json!({"$dynamicRef": "#x"}),
     ] {
-        assert!(Fit::new(&unknown).is_none(), "{unknown}");
+        assert!(Fit::new(&unknown, &mut Demands::default()).is_none(), "{unknown}");
     }
     // A schema that is nothing but itself is never sure of anything.
-    let circle = Fit::new(&json!({"$ref": "#"})).expect("its form is known");
-    assert!(!circle.fits(scan(b"1").expect("valid").root()));
+    let circle = Fit::new(&json!({"$ref": "#"}), &mut Demands::default()).expect("its form is known");
+    for text in ["1", "{}", "[[]]"] {
+        let doc = scan(text.as_bytes()).expect("valid");
+        assert!(!circle.fits(doc.root(), &mut Met::of(&doc)), "{text}");
+    }
 }
 
 #[test]
