@@ -76,6 +76,7 @@
 //! `exact`: fractions over the numbers' own text. The result has exactly `scale` digits after the
 //! point, by `rounding`: `half-even`, `half-up` (ties away from zero) or `down` (towards zero).
 
+mod act;
 mod apply;
 mod builtin;
 mod carried;

@@ -45,6 +45,7 @@ impl<T> Names<T> {
         self.len == 0
     }
 
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&T> {
         if self.len == 0 {
             return None;

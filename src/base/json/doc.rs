@@ -176,16 +176,19 @@ impl<'d> Member<'d> {
 }
 
 impl<'d> Node<'d> {
+    #[inline]
     pub(super) fn slot(&self) -> &'d Slot {
         &self.doc.slots[self.id as usize]
     }
 
     /// Its number: nodes are counted in the order of the text, the root being 0.
+    #[inline]
     pub fn number(&self) -> usize {
         self.id as usize
     }
 
     /// What the node is.
+    #[inline]
     pub fn kind(&self) -> Kind {
         match self.slot().tag {
             Tag::Null => Kind::Null,
@@ -199,16 +202,19 @@ impl<'d> Node<'d> {
     }
 
     /// The bytes of the text that the value takes.
+    #[inline]
     pub fn span(&self) -> Range<usize> {
         self.slot().start as usize..self.slot().end as usize
     }
 
     /// The value as it is spelled.
+    #[inline]
     pub fn raw(&self) -> &'d str {
         &self.doc.text[self.span()]
     }
 
     /// How many members or elements it has; 0 for anything else.
+    #[inline]
     pub fn len(&self) -> usize {
         self.slot().len as usize
     }
@@ -229,6 +235,7 @@ impl<'d> Node<'d> {
     }
 
     /// The decoded name under which an object holds it.
+    #[inline]
     pub fn key(&self) -> Option<Cow<'d, str>> {
         let slot = self.slot();
         if slot.key_end == 0 {
@@ -239,6 +246,7 @@ impl<'d> Node<'d> {
     }
 
     /// The name as it is spelled, where that is the name.
+    #[inline]
     pub(crate) fn plain_key(&self) -> Option<&'d str> {
         let slot = self.slot();
         (slot.key_end != 0 && !slot.key_escaped)
@@ -258,6 +266,7 @@ impl<'d> Node<'d> {
     }
 
     /// Whether both are members of one name.
+    #[inline]
     pub fn same_key(&self, other: &Node<'_>) -> bool {
         let token = |node: &Node<'_>| node.slot().key_start as usize..node.slot().key_end as usize;
         if self.slot().key_end == 0 || other.slot().key_end == 0 {
@@ -268,6 +277,7 @@ impl<'d> Node<'d> {
     }
 
     /// The values of all members or elements, in the order of the text.
+    #[inline]
     pub fn children(&self) -> impl Iterator<Item = Node<'d>> + use<'d> {
         let (doc, mut id) = (self.doc, self.id + 1);
         (0..self.slot().len).map(move |_| {
@@ -290,6 +300,7 @@ impl<'d> Node<'d> {
     }
 
     /// The member of that name.
+    #[inline]
     pub fn get(&self, key: &str) -> Option<Node<'d>> {
         if self.slot().tag != Tag::Object {
             return None;
@@ -340,6 +351,7 @@ impl<'d> Node<'d> {
     }
 
     /// The decoded string.
+    #[inline]
     pub fn as_str(&self) -> Option<Cow<'d, str>> {
         let slot = self.slot();
         if slot.tag != Tag::String {

@@ -99,12 +99,14 @@ impl KeySpan {
     }
 }
 
+/// How many bytes of a long text are looked at together.
+const LONG: usize = 32;
+
 /// How many bytes from the start are neither quote, backslash nor control characters.
 #[inline]
 fn plain_run(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES * 0x80;
-    const LONG: usize = 32;
     // The lowest bit that is set marks the first byte that the test is true of; bits above it may
     // be wrong, for the subtraction borrows.
     let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGHS;
@@ -119,7 +121,7 @@ fn plain_run(bytes: &[u8]) -> usize {
         at += 8;
         // Names and words end before; a text is gone over in steps that the processor takes at once.
         if at == 2 * 8 {
-            while bytes.get(at..at + LONG).is_some_and(all_plain) {
+            while bytes[at..].first_chunk::<LONG>().is_some_and(all_plain) {
                 at += LONG;
             }
         }
@@ -129,12 +131,12 @@ fn plain_run(bytes: &[u8]) -> usize {
 }
 
 fn is_special(b: u8) -> bool {
-    b == b'"' || b == b'\\' || b < 0x20
+    (b == b'"') | (b == b'\\') | (b < 0x20)
 }
 
 /// Without a branch within, so that it is compiled to few instructions.
-fn all_plain(chunk: &[u8]) -> bool {
-    !chunk.iter().fold(false, |found, &b| found | is_special(b))
+fn all_plain(chunk: &[u8; LONG]) -> bool {
+    chunk.iter().fold(0u8, |found, &b| found | u8::from(is_special(b))) == 0
 }
 
 impl<K: Known> Scanner<'_, '_, K> {
