@@ -183,6 +183,21 @@ impl Pack {
         Ok(held.map_or_else(|| text.to_vec(), |held| held.text.into_bytes()))
     }
 
+    /// What the steps of a migration make of a text, whether it may be so or not; `None` where one of
+    /// them cannot be done.
+    pub(super) fn steps_alone(&self, migration: &Migration, text: &[u8], facts: &Facts) -> Option<Vec<u8>> {
+        let doc = json::scan(text).ok()?;
+        let source = At { doc: &doc, met: &Met::default() };
+        let version = self.version_of(&migration.from);
+        let made = Work::new(self, facts).splice_steps(source, migration, version, &mut Log::default());
+        Some(made.ok()?.text.into_bytes())
+    }
+
+    /// Whether a document fits the target of a migration.
+    pub(super) fn fits_target(&self, migration: &Migration, doc: &Doc<'_>) -> Result<(), Detection> {
+        self.shape_of(doc, self.version_of(&migration.to), None, &mut Met::of(doc)).map(|_| ())
+    }
+
     /// The version of a shape of this name, written `version` or `version/variant`.
     pub fn version_of_shape(&self, name: &str) -> Option<&str> {
         self.shapes.iter().find(|shape| shape.is_named(name)).map(|shape| shape.version.as_str())

@@ -10,7 +10,7 @@
 //! | table | keys |
 //! |---|---|
 //! | `[pack]` | `name`, `version`, `head` (a version, or `version/variant`), `order` (`"graph"` or `"semver"`), `version_at` (a pointer; without it shapes are told by `when` alone), `unlabelled` (`"null"`, `"empty"`: labels that count as none), `summary` |
-//! | `[[shape]]` | `version`, `schema` (a file of the pack), `variant` (where a version has several shapes), `unlabelled = true` (its documents carry no label and never get one), `when` |
+//! | `[[shape]]` | `version`, `schema` (a file of the pack), `variant` (where a version has several shapes), `unlabelled = true` (its documents carry no label and never get one), `kind` (which of the pack's kinds of document it is of, where the pack has several: `aggregate` misses no member in documents of another kind), `when` |
 //! | `[[legacy]]` | `rule` (its name), `version`, `when`: tells the version of a document without a label |
 //! | `[[foreign]]` | `kind` (in words), `when`: tells a document of another kind, which is passed through |
 //! | `[fields]` | `frozen`, `measured`: lists of paths |

@@ -72,7 +72,7 @@ pub(super) struct LegacyRule {
     pub when: Vec<Condition>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Migration {
     pub from: String,
     pub to: String,
@@ -93,6 +93,14 @@ impl Migration {
     /// The places that the migration may change, besides the label.
     pub fn declared(&self) -> Vec<PointerPattern> {
         self.steps.iter().flat_map(Step::writes).collect()
+    }
+
+    /// The migration with one step fewer.
+    pub fn without(&self, at: usize) -> Self {
+        let mut less = self.clone();
+        less.steps.remove(at);
+        less.groups = group(&less.steps);
+        less
     }
 
     /// The migration in words.
@@ -367,6 +375,8 @@ impl Pack {
                 compiled[key] = Value::Array(list);
             }
         };
+        let kinds = self.shapes.iter().filter_map(|shape| Some(json!([shape.name(), shape.kind.as_ref()?])));
+        add("kinds", kinds.collect());
         add("sqlite", self.sqlite.iter().map(super::carried::SqliteCarrier::compiled).collect());
         add("ends", self.ends.iter().map(|e| json!([e.version, e.reason, e.stuck])).collect());
         let names = |list: &[Placed<String>]| list.iter().map(|name| name.value.clone()).collect::<Vec<_>>();

@@ -35,6 +35,8 @@ pub(super) struct Shape {
     /// Whether documents of this shape carry a label; those that do not never get one.
     pub labelled: bool,
     pub schema: usize,
+    /// Of which kind its documents are, where the pack has several.
+    pub kind: Option<String>,
     pub when: Vec<Condition>,
 }
 
@@ -83,9 +85,10 @@ pub(super) fn read_shapes(
             }
         };
         let labelled = !table.flag("unlabelled")?;
+        let kind = table.text("kind")?.map(|text| text.value);
         let when = Condition::read_all(&table.tables("when")?)?;
         table.finish()?;
-        let shape = Shape { version, variant, labelled, schema, when };
+        let shape = Shape { version, variant, labelled, schema, kind, when };
         // Where a version has several shapes, each needs a name of its own.
         let clash = shapes.iter().any(|other| {
             other.version == shape.version
@@ -141,6 +144,12 @@ fn broken_reference<'d>(doc: &'d Doc<'d>, node: Node<'d>) -> Option<Node<'d>> {
 }
 
 impl Pack {
+    /// The kind of the documents of a shape, written `version` or `version/variant`, where the pack
+    /// has several.
+    pub fn kind_of(&self, shape: &str) -> Option<&str> {
+        self.shapes.iter().find(|known| known.is_named(shape))?.kind.as_deref()
+    }
+
     /// Whether the schemas of a version's shapes describe a place, going by the names of members.
     pub(super) fn describes(&self, version: &str, at: &Pointer) -> bool {
         let tokens: Vec<Option<&str>> = at.tokens().map(Some).collect();

@@ -136,7 +136,7 @@ impl Plan<'_> {
                 if tally.reasons.len() < REASONS && !tally.reasons.contains(&why) {
                     tally.reasons.push(why);
                 }
-                return defect(refusal);
+                return defect(refusal).map(|problem| self.pack.blame(problem, refusal, number, text, facts));
             }
         };
         tally.migrated += 1;
