@@ -23,7 +23,7 @@ use std::ops::Range;
 pub use judge::{Verdict, judge, looks_at, shape_of, unreadable};
 pub use lines::{json_file, json_lines, splice};
 pub use row::{Cell, Row, RowError};
-pub use tally::{Aggregate, AggregateOptions, FieldRow, Member, MixedFormulas, Tally};
+pub use tally::{Aggregate, AggregateOptions, FieldRow, Member, MixedFormulas, Tally, Told};
 
 use crate::base::escape::Escaped;
 pub use crate::schema::CarrierKind as Kind;

@@ -2,7 +2,8 @@
 //! missing and in which versions, and never a sum over values that mean different things.
 //!
 //! A field is a place in a document that holds a number in at least one of them. Places within
-//! arrays are no fields. A field that a pack computes has a formula by shape; values of two formulas
+//! arrays are no fields. A document misses a field that documents of its kind have; a pack can have
+//! several kinds of document, such as the files of one experiment. A field that a pack computes has a formula by shape; values of two formulas
 //! are two different quantities, whatever their name.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,7 +94,7 @@ pub struct FieldRow {
     pub formulas: Vec<Option<String>>,
     /// How many documents have a number there, by this formula.
     pub n: u64,
-    /// How many documents of the group have no number there at all.
+    /// How many documents of the group have no number there at all, of the kinds that have the field.
     pub missing: u64,
     /// The mean; `None` without values.
     pub mean: Option<f64>,
@@ -101,7 +102,7 @@ pub struct FieldRow {
     pub least: Option<f64>,
     /// The greatest value.
     pub most: Option<f64>,
-    /// Per version: values of this line, and documents without any.
+    /// Per version, of the kinds that have the field: values of this line, and documents without any.
     pub versions: BTreeMap<String, (u64, u64)>,
 }
 
@@ -134,8 +135,21 @@ pub struct Tally {
     /// Per group and shape's version, how many documents there are.
     documents: BTreeMap<(String, String), u64>,
     cells: BTreeMap<(String, Pointer), BTreeMap<Option<String>, Cell>>,
-    fields: BTreeSet<Pointer>,
+    /// The kinds of document that have each field; none where a field was asked for that none has.
+    fields: BTreeMap<Pointer, BTreeSet<Option<String>>>,
+    /// The kind that each shape's version is of.
+    kinds: BTreeMap<String, Option<String>>,
     ungrouped: u64,
+}
+
+/// What a pack says of the documents of one shape.
+pub struct Told<'t> {
+    /// The version, or the shape.
+    pub version: &'t str,
+    /// The kind, where the pack has several.
+    pub kind: Option<&'t str>,
+    /// By which formula a field was computed.
+    pub formula: &'t dyn Fn(&Pointer) -> Option<String>,
 }
 
 impl Tally {
@@ -144,8 +158,11 @@ impl Tally {
         Self { options, ..Self::default() }
     }
 
-    /// Takes in a document of a version; `formula` tells by which formula a field was computed.
-    pub fn take(&mut self, doc: &Doc<'_>, version: &str, formula: &dyn Fn(&Pointer) -> Option<String>) {
+    /// Takes in a document.
+    pub fn take(&mut self, doc: &Doc<'_>, told: &Told<'_>) {
+        let version = told.version;
+        let kind = told.kind.map(str::to_owned);
+        self.kinds.entry(version.to_owned()).or_insert_with(|| kind.clone());
         let group = match &self.options.by {
             None => "all".to_owned(),
             Some(by) => match by.find(doc) {
@@ -165,8 +182,8 @@ impl Tally {
             if !wanted || self.options.by == Some(Member::At(at.clone())) {
                 continue;
             }
-            self.fields.insert(at.clone());
-            let formula = formula(&at);
+            self.fields.entry(at.clone()).or_default().insert(kind.clone());
+            let formula = (told.formula)(&at);
             let own = if self.options.mix_formulas { None } else { formula.clone() };
             let cell = self.cells.entry((group.clone(), at)).or_default().entry(own).or_default();
             cell.least = if cell.n == 0 { value } else { cell.least.min(value) };
@@ -181,17 +198,18 @@ impl Tally {
     /// The lines, by group and field.
     pub fn end(mut self) -> Aggregate {
         for wanted in &self.options.fields {
-            if !self.fields.iter().any(|field| wanted.is(field)) {
-                self.fields.insert(match wanted {
+            if !self.fields.keys().any(|field| wanted.is(field)) {
+                let at = match wanted {
                     Member::At(at) => at.clone(),
                     Member::Named(name) => Pointer::from_tokens([name.clone()]),
-                });
+                };
+                self.fields.insert(at, BTreeSet::new());
             }
         }
         let mut aggregate = Aggregate { ungrouped: self.ungrouped, ..Aggregate::default() };
         let groups: BTreeSet<String> = self.documents.keys().map(|(group, _)| group.clone()).collect();
         for group in groups {
-            for field in &self.fields {
+            for field in self.fields.keys() {
                 let cells = self.cells.remove(&(group.clone(), field.clone())).unwrap_or_default();
                 let formulas: BTreeSet<&Option<String>> =
                     cells.values().flat_map(|cell| &cell.formulas).collect();
@@ -201,7 +219,8 @@ impl Tally {
                     aggregate.mixed.push(MixedFormulas { group, field, formulas });
                 }
                 if cells.is_empty() {
-                    aggregate.rows.push(self.row(&group, field, &Cell::default(), &cells));
+                    let row = self.row(&group, field, &Cell::default(), &cells);
+                    aggregate.rows.extend(Some(row).filter(|row| row.missing > 0));
                 }
                 for cell in cells.values() {
                     aggregate.rows.push(self.row(&group, field, cell, &cells));
@@ -219,7 +238,14 @@ impl Tally {
         all: &BTreeMap<Option<String>, Cell>,
     ) -> FieldRow {
         let mut versions = BTreeMap::new();
-        for ((_, version), count) in self.documents.iter().filter(|((of, _), _)| of == group) {
+        let kinds = self.fields.get(field);
+        let has = |version: &String| {
+            kinds.is_none_or(|kinds| {
+                kinds.is_empty() || self.kinds.get(version).is_some_and(|k| kinds.contains(k))
+            })
+        };
+        let documents = self.documents.iter().filter(|((of, version), _)| of == group && has(version));
+        for ((_, version), count) in documents {
             let of = |cell: &Cell| cell.versions.get(version).copied().unwrap_or(0);
             let there: u64 = all.values().map(of).sum();
             versions.insert(version.clone(), (of(cell), count - there));
@@ -267,7 +293,8 @@ mod tests {
         for (version, text) in documents {
             let doc = scan(text.as_bytes()).unwrap();
             let formula = |at: &Pointer| (at.to_string() == "/tps").then(|| format!("tps-{version}"));
-            tally.take(&doc, version, &formula);
+            let kind = version.strip_prefix("setup").map(|_| "setup");
+            tally.take(&doc, &Told { version, kind, formula: &formula });
         }
         tally.end()
     }
@@ -287,6 +314,20 @@ mod tests {
         assert_eq!((row.n, row.missing, row.mean), (2, 1, Some(1.75)));
         assert_eq!(row.versions["2"], (1, 1));
         assert_eq!(row.versions["1"], (1, 0));
+    }
+
+    #[test]
+    fn documents_of_another_kind_miss_nothing() {
+        let setup = ("setup-a", r#"{"cores":8}"#);
+        let all = tally(AggregateOptions::default(), &[&DOCUMENTS[..], &[setup, setup]].concat());
+        let row = |field: &str| all.rows.iter().find(|row| row.field == field).unwrap();
+        assert_eq!((row("/e").n, row("/e").missing), (2, 1));
+        assert_eq!((row("/cores").n, row("/cores").missing), (2, 0));
+        assert!(!row("/e").versions.contains_key("setup-a"));
+        let asked =
+            AggregateOptions { fields: vec![Member::parse("nowhere").unwrap()], ..Default::default() };
+        let asked = tally(asked, &[&DOCUMENTS[..], &[setup]].concat());
+        assert_eq!((asked.rows[0].n, asked.rows[0].missing), (0, 4));
     }
 
     #[test]

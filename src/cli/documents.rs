@@ -78,9 +78,7 @@ pub(super) struct Left {
 impl Left {
     /// Takes in a document; one that is left is told.
     pub fn take(&mut self, row: &DocumentRow, session: &Session) {
-        for warning in &row.warnings {
-            self.warnings.entry(warning.clone()).or_insert_with(|| (0, row.at())).0 += 1;
-        }
+        self.warn(&row.warnings, || row.at());
         for place in &row.absent {
             self.absent.entry(place.to_string()).or_insert_with(|| (0, row.at())).0 += 1;
         }
@@ -95,6 +93,13 @@ impl Left {
         } else {
             session.end();
             out.line(format!("{}  {}: {}", out.paint.red(word), safe(row.at()), safe(why)));
+        }
+    }
+
+    /// Takes in the warnings of a document.
+    pub fn warn(&mut self, warnings: &[String], at: impl Fn() -> String) {
+        for warning in warnings {
+            self.warnings.entry(warning.clone()).or_insert_with(|| (0, at())).0 += 1;
         }
     }
 

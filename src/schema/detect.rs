@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::apply::preview;
 use super::condition::{all_hold, describe_all};
+use super::fit::Met;
 use super::pack::{Order, Pack, Unlabelled};
 use super::shape::Shape;
 use crate::base::escape::Escaped;
@@ -111,6 +112,11 @@ impl Pack {
 
     /// Tells which shape a document has, and whether it fits that shape's schema.
     pub fn detect(&self, doc: &Doc<'_>) -> Detection {
+        self.detect_met(doc, &mut Met::of(doc))
+    }
+
+    /// The same; what was found out of the document's parts stays known.
+    pub(super) fn detect_met(&self, doc: &Doc<'_>, met: &mut Met) -> Detection {
         let not = |why| Detection::NotThisKind { kind: None, why };
         if let Some(foreign) = self.foreign.iter().find(|foreign| all_hold(&foreign.when, doc, None)) {
             let why = format!("it is {}", foreign.kind);
@@ -122,11 +128,12 @@ impl Pack {
         }
         match self.label(doc) {
             Label::Unused => {
-                self.by_shape(doc, |_| true).unwrap_or_else(|| not("no shape of the pack fits it".to_owned()))
+                let none = || not("no shape of the pack fits it".to_owned());
+                self.by_shape(doc, |_| true, met).unwrap_or_else(none)
             }
-            Label::Missing => {
-                self.by_shape(doc, |shape| !shape.labelled).unwrap_or_else(|| self.detect_legacy(doc))
-            }
+            Label::Missing => self
+                .by_shape(doc, |shape| !shape.labelled, met)
+                .unwrap_or_else(|| self.detect_legacy(doc, met)),
             Label::Other(found) => {
                 let at = self.version_at.as_ref().map(ToString::to_string).unwrap_or_default();
                 not(format!("its label {at} is of type {found}, not a string"))
@@ -134,7 +141,7 @@ impl Pack {
             Label::Text(label)
                 if self.shapes.iter().any(|shape| shape.labelled && shape.version == label) =>
             {
-                match self.shape_of(doc, &label, None) {
+                match self.shape_of(doc, &label, None, met) {
                     Ok(shape) => Detection::Known { version: label, variant: shape.variant.clone() },
                     Err(problem) => problem,
                 }
@@ -158,7 +165,7 @@ impl Pack {
             })
     }
 
-    fn detect_legacy(&self, doc: &Doc<'_>) -> Detection {
+    fn detect_legacy(&self, doc: &Doc<'_>, met: &mut Met) -> Detection {
         let hits: Vec<_> = self.legacy.iter().filter(|rule| all_hold(&rule.when, doc, None)).collect();
         let Some(first) = hits.first() else {
             return Detection::NotThisKind {
@@ -170,7 +177,7 @@ impl Pack {
             let candidates = hits.iter().map(|rule| format!("{} ({})", rule.version, rule.rule)).collect();
             return Detection::Ambiguous { candidates };
         }
-        match self.shape_of(doc, &first.version, Some(&first.version)) {
+        match self.shape_of(doc, &first.version, Some(&first.version), met) {
             Ok(shape) => Detection::Legacy {
                 rule: first.rule.clone(),
                 version: first.version.clone(),
@@ -181,13 +188,13 @@ impl Pack {
     }
 
     /// Tells a document by its shape alone; `None` where no such shape's conditions hold.
-    fn by_shape(&self, doc: &Doc<'_>, among: impl Fn(&Shape) -> bool) -> Option<Detection> {
+    fn by_shape(&self, doc: &Doc<'_>, among: impl Fn(&Shape) -> bool, met: &mut Met) -> Option<Detection> {
         let told: Vec<&Shape> =
             self.shapes.iter().filter(|shape| among(shape) && all_hold(&shape.when, doc, None)).collect();
         if told.is_empty() {
             return None;
         }
-        Some(match self.fitting(doc, &told, None) {
+        Some(match self.fitting(doc, &told, None, met) {
             Err(reasons) => {
                 let names: Vec<String> = told.iter().map(|shape| shape.name()).collect();
                 Detection::Misfit { version: names.join(" or "), reasons }
@@ -208,10 +215,11 @@ impl Pack {
         doc: &Doc<'_>,
         shapes: &[&'p Shape],
         label: Option<&str>,
+        met: &mut Met,
     ) -> Result<Vec<&'p Shape>, Vec<String>> {
         let (mut fits, mut closest) = (Vec::new(), None::<Vec<String>>);
         for shape in shapes {
-            let problems = self.misfits(shape, doc, label);
+            let problems = self.misfits(shape, doc, label, met);
             if problems.is_empty() {
                 fits.push(*shape);
             } else if closest.as_ref().is_none_or(|other| problems.len() < other.len()) {
@@ -223,7 +231,7 @@ impl Pack {
 
     /// Where documents of a shape, named by version or with its variant, carry their label.
     pub(super) fn label_place(&self, shape: &str) -> Option<&Pointer> {
-        let labelled = |known: &Shape| known.labelled && (known.name() == shape || known.version == shape);
+        let labelled = |known: &Shape| known.labelled && (known.is_named(shape) || known.version == shape);
         self.version_at.as_ref().filter(|_| self.shapes.iter().any(labelled))
     }
 
@@ -233,6 +241,7 @@ impl Pack {
         doc: &Doc<'_>,
         version: &str,
         label: Option<&str>,
+        met: &mut Met,
     ) -> Result<&Shape, Detection> {
         let misfit = |reasons| Detection::Misfit { version: version.to_owned(), reasons };
         let shapes: Vec<&Shape> = self.shapes.iter().filter(|shape| shape.version == version).collect();
@@ -243,7 +252,7 @@ impl Pack {
                 shapes.iter().map(|s| format!("not {}: {} does not hold", s.name(), describe_all(&s.when)));
             return Err(misfit(reasons.collect()));
         }
-        let fits = self.fitting(doc, &told, label).map_err(misfit)?;
+        let fits = self.fitting(doc, &told, label, met).map_err(misfit)?;
         match fits.as_slice() {
             [shape] => Ok(shape),
             several => Err(Detection::Ambiguous { candidates: several.iter().map(|s| s.name()).collect() }),

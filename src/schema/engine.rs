@@ -4,163 +4,25 @@
 //! result is scanned, compared with the source (what changed lies within what the steps declare,
 //! frozen members are equal, the invariants hold) and validated against the migration's own target
 //! shape. Whatever fails refuses the document as a whole; nothing half-migrated is ever answered.
+//!
+//! What an edit leaves alone is neither read nor walked again: its nodes are copied, and so is what
+//! they are known to meet. That both come to what reading all anew comes to is held by tests.
 
-use super::apply::{self, Ground, Log, StepProblem};
+use super::apply::{self, Ground, Log};
 use super::detect::Detection;
 use super::diff::differences;
 use super::end::Way;
 use super::fact::Facts;
-use super::graph::NoRoute;
-use super::history::{self, HistoryError, Record};
+use super::fit::Met;
+use super::history::{self, Record};
 use super::invariant::{self, Allowed, Files, Violation};
+use super::outcome::{Outcome, Refusal, Rewrite, Stamp};
 use super::pack::{Migration, Pack};
-use crate::base::canonical;
-use crate::base::clock::Moment;
 use crate::base::digest::Sha256;
-use crate::base::escape::Escaped;
 use crate::base::json::{
-    self, Doc, EditError, Edits, Json, JsonError, Place, Pointer, PointerPattern, Scanned, outside_is_equal,
+    self, Doc, Edited, Edits, Json, Kept, Kind, Place, Pointer, PointerPattern, Scanned, outside_is_equal,
     quote,
 };
-
-/// What a migration that is to be kept leaves in the document's history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
-    /// When it was done.
-    pub applied_at: Moment,
-}
-
-/// What migrating a document comes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The document is at the target: no change.
-    Current {
-        /// Its version.
-        version: String,
-    },
-    /// The document with its migrations done.
-    Rewrite(Rewrite),
-    /// The document stays as it is.
-    Refused(Refusal),
-}
-
-/// A migrated document, and what was done to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rewrite {
-    /// The new text.
-    pub bytes: Vec<u8>,
-    /// The version it had.
-    pub from: String,
-    /// The version it has.
-    pub to: String,
-    /// The versions along the route, first and last included.
-    pub path: Vec<String>,
-    /// The shapes along the route, written `version` or `version/variant`.
-    pub shapes: Vec<String>,
-    /// What was done, in words.
-    pub changes: Vec<String>,
-    /// The places that differ.
-    pub touched: Vec<Pointer>,
-    /// Values that were removed and are to be kept in the record of the migration: the place that
-    /// each had when it was removed, and its exact JSON text. Whoever writes the document keeps them.
-    pub preserved: Vec<(Pointer, String)>,
-    /// The digest of the text before.
-    pub before: Sha256,
-    /// The digest of the text after.
-    pub after: Sha256,
-    /// The checksum in the new history record, where one was written.
-    pub checksum_after: Option<Sha256>,
-}
-
-impl Rewrite {
-    /// The route in words: its versions, or its shapes where a step leads from one shape of a
-    /// version to another.
-    pub fn route(&self) -> &[String] {
-        match self.path.windows(2).any(|pair| pair[0] == pair[1]) {
-            true => &self.shapes,
-            false => &self.path,
-        }
-    }
-
-    /// The bytes of the record of the values that left the document, in canonical JSON; `None` when
-    /// there are none. `store-layout.md`, "Audit entries".
-    pub fn preserved_record(&self) -> Option<Vec<u8>> {
-        if self.preserved.is_empty() {
-            return None;
-        }
-        let one = |(at, text): &(Pointer, String)| serde_json::json!({"at": at, "text": text});
-        let values: Vec<_> = self.preserved.iter().map(one).collect();
-        let record = serde_json::json!({"v": 1, "what": "preserved-values", "values": values});
-        Some(canonical::rfc8785(&record).expect("places and texts are canonical"))
-    }
-}
-
-/// Why a document is not migrated.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The text is not JSON as the store reads it.
-    #[error("not a JSON document: {0}")]
-    NotJson(#[from] JsonError),
-    /// Its version is not established, or it does not fit the one it claims.
-    #[error("{0}")]
-    Detection(Detection),
-    /// There is no declared way to the target.
-    #[error(transparent)]
-    NoRoute(#[from] NoRoute),
-    /// It is where no way leads on, and the pack says why.
-    #[error("{shape} goes no further: {}", Escaped(reason))]
-    Stuck {
-        /// Its shape.
-        shape: String,
-        /// The pack's reason.
-        reason: String,
-    },
-    /// A step cannot be done.
-    #[error("migration {migration}, step {step}: {problem}")]
-    Step {
-        /// The migration, as `from -> to`.
-        migration: String,
-        /// The step's number within it, from 1.
-        step: usize,
-        /// Why not.
-        problem: StepProblem,
-    },
-    /// The steps' edits exclude each other.
-    #[error("migration {migration}: {problem}")]
-    Edits {
-        /// The migration, as `from -> to`.
-        migration: String,
-        /// How.
-        problem: EditError,
-    },
-    /// The result does not fit the migration's target shape.
-    #[error("migration {migration} gives a document that does not fit: {detection}")]
-    TargetMisfit {
-        /// The migration, as `from -> to`.
-        migration: String,
-        /// What the result is instead.
-        detection: Detection,
-    },
-    /// A member that the pack calls frozen would change.
-    #[error("migration {migration} changes {at:?}, which is frozen")]
-    Frozen {
-        /// The migration, as `from -> to`.
-        migration: String,
-        /// The member.
-        at: Pointer,
-    },
-    /// An invariant would be broken.
-    #[error("{stage} breaks {}", violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Invariant {
-        /// What would break it: a migration, the label, the history record.
-        stage: String,
-        /// Every violation.
-        violations: Vec<Violation>,
-    },
-    /// The history record cannot be written.
-    #[error("the history record cannot be written: {0}")]
-    History(#[from] HistoryError),
-}
 
 /// What is done to a document on its way.
 struct Work<'p> {
@@ -168,20 +30,37 @@ struct Work<'p> {
     facts: &'p Facts,
     changes: Vec<String>,
     preserved: Vec<(Pointer, String)>,
+    /// How many stages were gone through, and the places that differ after the last of them.
+    stages: usize,
+    touched: Vec<Pointer>,
+}
+
+/// A stage's result: its scan, and what its parts are known to meet.
+#[derive(Debug)]
+struct Held {
+    text: Scanned,
+    met: Met,
 }
 
 /// Takes the document one stage further. Each stage's result is scanned once, and that scan is the
 /// next stage's source; `held` is the last result, if there is one yet.
 fn advance(
-    held: &mut Option<Scanned>,
-    source: &Doc<'_>,
-    stage: impl FnOnce(&Doc<'_>) -> Result<Scanned, Refusal>,
+    held: &mut Option<Held>,
+    source: At<'_, '_>,
+    stage: impl FnOnce(At<'_, '_>) -> Result<Held, Refusal>,
 ) -> Result<(), Refusal> {
     *held = Some(match held {
         None => stage(source)?,
-        Some(now) => now.with(stage)?,
+        Some(Held { text, met }) => text.with(|doc| stage(At { doc, met }))?,
     });
     Ok(())
+}
+
+/// A document before a stage, and what its parts are known to meet.
+#[derive(Clone, Copy)]
+struct At<'s, 't> {
+    doc: &'s Doc<'t>,
+    met: &'s Met,
 }
 
 impl Pack {
@@ -210,7 +89,8 @@ impl Pack {
         stamp: Option<&Stamp>,
     ) -> Result<Outcome, Refusal> {
         let doc = json::scan(text)?;
-        let (version, variant, rule) = match self.detect(&doc) {
+        let mut met = Met::of(&doc);
+        let (version, variant, rule) = match self.detect_met(&doc, &mut met) {
             Detection::Known { version, variant } => (version, variant, None),
             Detection::Legacy { rule, version, variant } => (version, variant, Some(rule)),
             other => return Err(Refusal::Detection(other)),
@@ -224,12 +104,12 @@ impl Pack {
             return Ok(Outcome::Current { version });
         }
 
-        let mut work = Work { pack: self, facts, changes: Vec::new(), preserved: Vec::new() };
-        let (mut held, path) = work.along(&doc, &version, rule.as_deref(), &route)?;
+        let mut work = Work::new(self, facts);
+        let source = At { doc: &doc, met: &met };
+        let (mut held, path) = work.along(source, &version, rule.as_deref(), &route)?;
         let to = path.last().cloned().unwrap_or_default();
         let stops = route.iter().map(|number| self.migrations[*number].to.clone());
         let shapes = std::iter::once(shape).chain(stops).collect();
-        let before = Sha256::of(text);
         let mut checksum_after = None;
         if let (Some(stamp), Some(at)) = (stamp, &self.history_at) {
             let changes = work.changes.clone();
@@ -239,21 +119,21 @@ impl Pack {
                 path: &path,
                 applied_at: stamp.applied_at,
                 changes: &changes,
-                before,
+                before: Sha256::of(text),
                 pack: self,
             };
-            advance(&mut held, &doc, |doc| {
-                let (after, checksum) = work.add_record(doc, at, &record, &to)?;
+            advance(&mut held, source, |at_last| {
+                let (after, checksum) = work.add_record(at_last, at, &record, &to)?;
                 checksum_after = Some(checksum);
                 Ok(after)
             })?;
         }
-        let touched = held.as_mut().map_or_else(Vec::new, |held| {
-            held.with(|after| differences(&doc, after).into_iter().map(|difference| difference.at).collect())
-        });
-        let bytes = held.map_or_else(|| text.to_vec(), Scanned::into_bytes);
-        let after = Sha256::of(&bytes);
-        let Work { changes, preserved, .. } = work;
+        let Work { changes, preserved, stages, mut touched, .. } = work;
+        if let Some(held) = held.as_mut().filter(|_| stages > 1) {
+            let places = |after: &Doc<'_>| differences(&doc, after).into_iter().map(|one| one.at).collect();
+            touched = held.text.with(|after| places(after));
+        }
+        let bytes = held.map_or_else(|| text.to_vec(), |held| held.text.into_bytes());
         Ok(Outcome::Rewrite(Rewrite {
             bytes,
             from: version,
@@ -263,8 +143,6 @@ impl Pack {
             changes,
             touched,
             preserved,
-            before,
-            after,
             checksum_after,
         }))
     }
@@ -274,6 +152,9 @@ impl Pack {
     fn route_for(&self, shape: &str, target: &str) -> Result<Vec<usize>, Refusal> {
         if target != self.head {
             return Ok(self.route_numbers(shape, target)?);
+        }
+        if let Some(route) = self.to_head.get(shape) {
+            return Ok(route.clone());
         }
         match self.way(shape) {
             Way::Head(route) | Way::End(_, route) => Ok(route),
@@ -291,29 +172,50 @@ impl Pack {
         facts: &Facts,
     ) -> Result<Vec<u8>, Refusal> {
         let doc = json::scan(text)?;
-        let (version, rule) = match self.detect(&doc) {
+        let mut met = Met::of(&doc);
+        let (version, rule) = match self.detect_met(&doc, &mut met) {
             Detection::Known { version, .. } => (version, None),
             Detection::Legacy { rule, version, .. } => (version, Some(rule)),
             other => return Err(Refusal::Detection(other)),
         };
-        let mut work = Work { pack: self, facts, changes: Vec::new(), preserved: Vec::new() };
-        let (held, _) = work.along(&doc, &version, rule.as_deref(), route)?;
-        Ok(held.map_or_else(|| text.to_vec(), Scanned::into_bytes))
+        let source = At { doc: &doc, met: &met };
+        let (held, _) = Work::new(self, facts).along(source, &version, rule.as_deref(), route)?;
+        Ok(held.map_or_else(|| text.to_vec(), |held| held.text.into_bytes()))
+    }
+
+    /// What the steps of a migration make of a text, whether it may be so or not; `None` where one of
+    /// them cannot be done.
+    pub(super) fn steps_alone(&self, migration: &Migration, text: &[u8], facts: &Facts) -> Option<Vec<u8>> {
+        let doc = json::scan(text).ok()?;
+        let source = At { doc: &doc, met: &Met::default() };
+        let version = self.version_of(&migration.from);
+        let made = Work::new(self, facts).splice_steps(source, migration, version, &mut Log::default());
+        Some(made.ok()?.text.into_bytes())
+    }
+
+    /// Whether a document fits the target of a migration.
+    pub(super) fn fits_target(&self, migration: &Migration, doc: &Doc<'_>) -> Result<(), Detection> {
+        self.shape_of(doc, self.version_of(&migration.to), None, &mut Met::of(doc)).map(|_| ())
     }
 
     /// The version of a shape of this name, written `version` or `version/variant`.
     pub fn version_of_shape(&self, name: &str) -> Option<&str> {
-        self.shapes.iter().find(|shape| shape.name() == name).map(|shape| shape.version.as_str())
+        self.shapes.iter().find(|shape| shape.is_named(name)).map(|shape| shape.version.as_str())
     }
 
     /// The version of a shape named by version alone or with its variant.
     pub(super) fn version_of<'n>(&'n self, name: &'n str) -> &'n str {
-        self.shapes.iter().find(|shape| shape.name() == name).map_or(name, |shape| &shape.version)
+        self.shapes.iter().find(|shape| shape.is_named(name)).map_or(name, |shape| &shape.version)
     }
 }
 
-impl Work<'_> {
-    fn files(&self) -> Files<'_> {
+impl<'p> Work<'p> {
+    fn new(pack: &'p Pack, facts: &'p Facts) -> Self {
+        let (changes, preserved, touched) = (Vec::new(), Vec::new(), Vec::new());
+        Self { pack, facts, changes, preserved, stages: 0, touched }
+    }
+
+    fn files(&self) -> Files<'p> {
         Files { before: &self.facts.files, after: &self.facts.files }
     }
 
@@ -321,22 +223,22 @@ impl Work<'_> {
     /// the versions on the way.
     fn along(
         &mut self,
-        doc: &Doc<'_>,
+        source: At<'_, '_>,
         version: &str,
         rule: Option<&str>,
         route: &[usize],
-    ) -> Result<(Option<Scanned>, Vec<String>), Refusal> {
+    ) -> Result<(Option<Held>, Vec<String>), Refusal> {
         let pack = self.pack;
         let mut held = None;
         // The label goes in first, so that every route from here gives the same text.
         if let (Some(rule), Some(at)) = (rule, &pack.version_at) {
-            advance(&mut held, doc, |doc| self.add_label(doc, at, version, rule))?;
+            advance(&mut held, source, |source| self.add_label(source, at, version, rule))?;
         }
         let mut path = vec![version.to_owned()];
         for number in route {
             let migration = &pack.migrations[*number];
-            let source = path.last().map_or(version, String::as_str);
-            advance(&mut held, doc, |doc| self.run(doc, migration, source))?;
+            let source_version = path.last().map_or(version, String::as_str);
+            advance(&mut held, source, |source| self.run(source, migration, source_version))?;
             path.push(pack.version_of(&migration.to).to_owned());
         }
         Ok((held, path))
@@ -345,19 +247,18 @@ impl Work<'_> {
     /// Labels a document that has no label with the version that a rule told.
     fn add_label(
         &mut self,
-        doc: &Doc<'_>,
+        source: At<'_, '_>,
         at: &Pointer,
         version: &str,
         rule: &str,
-    ) -> Result<Scanned, Refusal> {
+    ) -> Result<Held, Refusal> {
         let stage = || "labelling".to_owned();
-        let mut edits = Edits::new(doc);
-        label(doc, &mut edits, at, version);
-        let mut after = splice(doc, &edits, stage)?;
+        let mut edits = Edits::new(source.doc);
+        label(source.doc, &mut edits, at, version);
+        let mut after = splice(source, &edits, stage)?;
         let declared = [PointerPattern::from(at)];
         let allowed = Allowed { declared: &declared, moved: &[], described: &|_| true };
-        let files = Some(self.files());
-        hold(after.with(|after| invariant::check(doc, after, files, &allowed)), stage)?;
+        after.text.with(|after| self.hold(source.doc, after, &allowed, stage))?;
         self.changes.push(format!("labelled {at} as {} by the rule {}", quote(version), quote(rule)));
         Ok(after)
     }
@@ -365,46 +266,72 @@ impl Work<'_> {
     /// Does one migration.
     fn run(
         &mut self,
-        source: &Doc<'_>,
+        source: At<'_, '_>,
         migration: &Migration,
         source_version: &str,
-    ) -> Result<Scanned, Refusal> {
+    ) -> Result<Held, Refusal> {
         let mut log = Log::default();
         let mut after = self.splice_steps(source, migration, source_version, &mut log)?;
-        after.with(|after| self.check(source, after, migration, source_version, &log))?;
+        let Held { text, met } = &mut after;
+        text.with(|after| self.check(source.doc, after, met, migration, source_version, &log))?;
         self.changes.append(&mut log.changes);
         self.preserved.append(&mut log.preserved);
         Ok(after)
     }
 
+    /// Holds what a stage made against what it may do.
+    fn hold(
+        &mut self,
+        before: &Doc<'_>,
+        after: &Doc<'_>,
+        allowed: &Allowed<'_>,
+        stage: impl Fn() -> String,
+    ) -> Result<(), Refusal> {
+        let (touched, violations) = invariant::check_all(before, after, Some(self.files()), allowed);
+        if !violations.is_empty() {
+            return Err(Refusal::Invariant { stage: stage(), violations });
+        }
+        self.stages += 1;
+        self.touched = touched;
+        Ok(())
+    }
+
     /// Holds a migration's result against its source and its target shape.
     fn check(
-        &self,
+        &mut self,
         source: &Doc<'_>,
         after: &Doc<'_>,
+        met: &mut Met,
         migration: &Migration,
         source_version: &str,
         log: &Log,
     ) -> Result<(), Refusal> {
-        let name = || migration.name();
-        let to = self.pack.version_of(&migration.to);
-        let label = self.pack.label_place(&migration.to);
+        let (pack, name) = (self.pack, || migration.name());
+        let to = pack.version_of(&migration.to);
+        let label = pack.label_place(&migration.to);
         let allowed = Allowed {
             declared: &migration.allowed,
             moved: &log.moved,
-            described: &|at| Some(at) == label || self.pack.describes(source_version, at),
+            described: &|at| {
+                Some(at) == label
+                    || migration.described.iter().any(|known| known.matches_elements(at))
+                    || pack.describes(source_version, at)
+            },
         };
-        hold(invariant::check(source, after, Some(self.files()), &allowed), name)?;
-        for frozen in &self.pack.frozen {
+        self.hold(source, after, &allowed, name)?;
+        for frozen in &pack.frozen {
             for node in frozen.nodes(source) {
-                let at = node.pointer();
-                if after.at(&at).is_none_or(|other| other.raw() != node.raw()) {
-                    return Err(Refusal::Frozen { migration: name(), at });
+                let other = match frozen.stars() {
+                    0 => frozen.node(after),
+                    _ => after.at(&node.pointer()),
+                };
+                if other.is_none_or(|other| other.raw() != node.raw()) {
+                    return Err(Refusal::Frozen { migration: name(), at: node.pointer() });
                 }
             }
         }
-        match self.pack.shape_of(after, to, None) {
-            Ok(shape) if migration.to == shape.version || migration.to == shape.name() => Ok(()),
+        match pack.shape_of(after, to, None, met) {
+            Ok(shape) if migration.to == shape.version || shape.is_named(&migration.to) => Ok(()),
             Ok(shape) => {
                 let detection =
                     Detection::Known { version: shape.version.clone(), variant: shape.variant.clone() };
@@ -418,15 +345,16 @@ impl Work<'_> {
     /// other's places; the label goes with the last.
     fn splice_steps(
         &self,
-        source: &Doc<'_>,
+        source: At<'_, '_>,
         migration: &Migration,
         version: &str,
         log: &mut Log,
-    ) -> Result<Scanned, Refusal> {
+    ) -> Result<Held, Refusal> {
         let mut held = None;
         let last = migration.groups.len().saturating_sub(1);
         for (i, group) in migration.groups.iter().enumerate() {
-            advance(&mut held, source, |doc| {
+            advance(&mut held, source, |source| {
+                let doc = source.doc;
                 let mut edits = Edits::new(doc);
                 for step in &migration.steps[group.clone()] {
                     let ground = Ground { doc, facts: self.facts, version };
@@ -442,37 +370,33 @@ impl Work<'_> {
                 {
                     log.changes.push(change);
                 }
-                splice(doc, &edits, || migration.name())
+                splice(source, &edits, || migration.name())
             })?;
         }
         // There is always a group, an empty one for the label alone.
-        held.map_or_else(|| Ok(Scanned::new(source.text().as_bytes().to_vec())?), Ok)
+        held.map_or_else(|| splice(source, &Edits::new(source.doc), || migration.name()), Ok)
     }
 
     fn add_record(
-        &self,
-        doc: &Doc<'_>,
+        &mut self,
+        source: At<'_, '_>,
         at: &Pointer,
         record: &Record<'_>,
         to: &str,
-    ) -> Result<(Scanned, Sha256), Refusal> {
+    ) -> Result<(Held, Sha256), Refusal> {
         let stage = || "the history record".to_owned();
-        let (bytes, checksum, place) = history::append(doc.text().as_bytes(), at, record)?;
-        let mut after = Scanned::new(bytes)?;
+        let (edited, checksum, place) = history::append(source.doc, at, record)?;
+        let mut after = checked(source, edited, stage)?;
         let declared = [PointerPattern::from(&place)];
         let allowed = Allowed { declared: &declared, moved: &[], described: &|_| true };
-        let files = Some(self.files());
-        after.with(|after| {
-            hold(invariant::check(doc, after, files, &allowed), stage)?;
-            let fits = self.pack.shape_of(after, to, None).map(|_| ());
+        let Held { text, met } = &mut after;
+        text.with(|after| {
+            self.hold(source.doc, after, &allowed, stage)?;
+            let fits = self.pack.shape_of(after, to, None, met).map(|_| ());
             fits.map_err(|detection| Refusal::TargetMisfit { migration: stage(), detection })
         })?;
         Ok((after, checksum))
     }
-}
-
-fn hold(violations: Vec<Violation>, stage: impl Fn() -> String) -> Result<(), Refusal> {
-    if violations.is_empty() { Ok(()) } else { Err(Refusal::Invariant { stage: stage(), violations }) }
 }
 
 /// Writes the label; answers how the change is told, if it is one.
@@ -492,10 +416,25 @@ fn label<'d>(doc: &'d Doc<'d>, edits: &mut Edits<'d>, at: &Pointer, version: &st
     }
 }
 
-/// Splices edits, compares the bytes around them and scans the result.
-fn splice(doc: &Doc<'_>, edits: &Edits<'_>, stage: impl Fn() -> String) -> Result<Scanned, Refusal> {
+/// A document with a label in the place of none, and which of its nodes are the document's own; `None`
+/// where there is no place for a label.
+pub(super) fn labelled(doc: &Doc<'_>, at: &Pointer, version: &str) -> Option<(Scanned, Vec<Kept>)> {
+    let (parent, _) = at.split_last()?;
+    doc.at(&parent).filter(|node| node.kind() == Kind::Object)?;
+    let mut edits = Edits::new(doc);
+    label(doc, &mut edits, at, version);
+    Scanned::edited(doc, edits.apply().ok()?).ok()
+}
+
+/// Splices edits and scans the result.
+fn splice(source: At<'_, '_>, edits: &Edits<'_>, stage: impl Fn() -> String) -> Result<Held, Refusal> {
     let edited = edits.apply().map_err(|problem| Refusal::Edits { migration: stage(), problem })?;
-    if !outside_is_equal(doc.text().as_bytes(), &edited.bytes, &edited.splices) {
+    checked(source, edited, stage)
+}
+
+/// Compares the bytes around edits and scans the result.
+fn checked(source: At<'_, '_>, edited: Edited, stage: impl Fn() -> String) -> Result<Held, Refusal> {
+    if !outside_is_equal(source.doc.text().as_bytes(), &edited.bytes, &edited.splices) {
         let violation = Violation {
             invariant: invariant::Invariant::KeepsText,
             at: Pointer::root(),
@@ -505,5 +444,7 @@ fn splice(doc: &Doc<'_>, edits: &Edits<'_>, stage: impl Fn() -> String) -> Resul
         };
         return Err(Refusal::Invariant { stage: stage(), violations: vec![violation] });
     }
-    Ok(Scanned::new(edited.bytes)?)
+    let (mut text, kept) = Scanned::edited(source.doc, edited)?;
+    let met = text.with(|after| source.met.carried(after, &kept));
+    Ok(Held { text, met })
 }

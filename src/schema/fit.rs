@@ -7,17 +7,84 @@
 //! why. A property test holds both to the same answers.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Number, Value};
 
-use crate::base::json::{Kind, Node};
+use super::names::Names;
+use crate::base::json::{Doc, Kept, Kind, Node};
 
 /// A schema compiled for walking.
 #[derive(Debug)]
 pub(super) struct Fit {
     rules: Vec<Rule>,
+    /// The number of each rule's demand within the pack.
+    demands: Vec<u32>,
+}
+
+/// Numbers for what subschemas demand, by their texts: equal texts that name nothing else, or equal
+/// definitions, demand the same.
+#[derive(Debug, Default)]
+pub(super) struct Demands {
+    numbers: HashMap<String, u32>,
+}
+
+impl Demands {
+    fn number(&mut self, text: String) -> u32 {
+        // 0 stands for no demand.
+        let next = self.numbers.len() as u32 + 1;
+        *self.numbers.entry(text).or_insert(next)
+    }
+}
+
+/// The demand that each object and array of one document is known to meet.
+#[derive(Debug, Default)]
+pub(super) struct Met {
+    demands: Vec<u32>,
+}
+
+impl Met {
+    /// Nothing is known of the document.
+    pub fn of(doc: &Doc<'_>) -> Self {
+        Self { demands: vec![0; doc.len()] }
+    }
+
+    /// What is known of a document that took nodes over from the one that this is of.
+    pub fn carried(&self, after: &Doc<'_>, kept: &[Kept]) -> Self {
+        let mut demands = vec![0; after.len()];
+        for one in kept {
+            let (from, to, len) = (one.before as usize, one.after as usize, one.len as usize);
+            if let (Some(to), Some(from)) =
+                (demands.get_mut(to..to + len), self.demands.get(from..from + len))
+            {
+                to.copy_from_slice(from);
+            }
+        }
+        Self { demands }
+    }
+
+    /// Takes over what was found out of nodes that this document and another have in common.
+    pub fn learn(&mut self, after: &Self, kept: &[Kept]) {
+        for one in kept {
+            let (from, to, len) = (one.after as usize, one.before as usize, one.len as usize);
+            if let (Some(to), Some(from)) =
+                (self.demands.get_mut(to..to + len), after.demands.get(from..from + len))
+            {
+                to.copy_from_slice(from);
+            }
+        }
+    }
+
+    fn has(&self, node: &Node<'_>, demand: u32) -> bool {
+        self.demands.get(node.number()) == Some(&demand)
+    }
+
+    fn note(&mut self, node: &Node<'_>, demand: u32) {
+        if let Some(known) = self.demands.get_mut(node.number()) {
+            *known = demand;
+        }
+    }
 }
 
 /// A rule by its number.
@@ -26,6 +93,8 @@ type Id = usize;
 #[derive(Debug)]
 enum Rule {
     Never,
+    /// A type is all that is demanded.
+    Typed(Types),
     Checks(Box<Checks>),
     /// A subschema whose keywords are left to the validator.
     Ask(Box<Validator>),
@@ -39,7 +108,7 @@ struct Checks {
     length: Range,
     items: Option<Id>,
     item_count: Range,
-    members: Vec<Member>,
+    members: Names<Member>,
     required: u32,
     additional: Option<Id>,
     member_count: Range,
@@ -49,10 +118,9 @@ struct Checks {
     any_of: Vec<Vec<Id>>,
 }
 
-/// The names that an object's schema knows, sorted.
-#[derive(Debug)]
+/// A name that an object's schema knows.
+#[derive(Debug, Default)]
 struct Member {
-    name: String,
     schema: Option<Id>,
     required: bool,
 }
@@ -124,7 +192,7 @@ const DEPTH: usize = 200;
 
 impl Fit {
     /// Compiles a schema; `None` where its form is not known well enough.
-    pub fn new(schema: &Value) -> Option<Self> {
+    pub fn new(schema: &Value, demands: &mut Demands) -> Option<Self> {
         let draft = schema.get("$schema").map(|text| text.as_str().unwrap_or_default());
         let modern = match draft.map(|text| text.trim_end_matches('#')) {
             None | Some("https://json-schema.org/draft/2020-12/schema") => true,
@@ -132,34 +200,46 @@ impl Fit {
             Some(_) => return None,
         };
         let root = schema.get("$id").is_none().then_some(schema)?;
-        let mut compiler = Compiler { root, draft, modern, rules: Vec::new(), known: HashMap::new() };
+        let mut compiler =
+            Compiler { root, draft, modern, rules: Vec::new(), places: Vec::new(), known: HashMap::new() };
         compiler.at("")?;
-        Some(Self { rules: compiler.rules })
+        let scope = Scope::of(root, modern);
+        let numbers =
+            compiler.places.iter().map(|place| Some(demands.number(scope.text(root.pointer(place)?))));
+        let demands = numbers.collect::<Option<_>>()?;
+        Some(Self { rules: compiler.rules, demands })
     }
 
     /// Whether the value surely fits.
-    pub fn fits(&self, node: Node<'_>) -> bool {
-        self.holds(0, node, 0)
+    pub fn fits(&self, node: Node<'_>, met: &mut Met) -> bool {
+        self.holds(0, node, 0, met)
     }
 
-    fn holds(&self, id: Id, node: Node<'_>, depth: usize) -> bool {
+    fn holds(&self, id: Id, node: Node<'_>, depth: usize, met: &mut Met) -> bool {
         let checks = match &self.rules[id] {
             _ if depth > DEPTH => return false,
             Rule::Never => return false,
+            Rule::Typed(types) => return types.has(&node),
             Rule::Ask(validator) => return validator.is_valid(&node.to_value()),
             Rule::Checks(checks) => checks,
         };
-        let deeper = |id: Id| self.holds(id, node, depth + 1);
-        checks.types.is_none_or(|types| types.has(&node))
+        let kind = node.kind();
+        let container = matches!(kind, Kind::Object | Kind::Array);
+        if container && met.has(&node, self.demands[id]) {
+            return true;
+        }
+        let holds = checks.types.is_none_or(|types| types.has(&node))
             && checks
                 .one_of_scalars
                 .as_ref()
                 .is_none_or(|list| list.iter().any(|value| is_scalar(value, &node)))
-            && match node.kind() {
-                Kind::Object => self.object(checks, node, depth),
+            && match kind {
+                Kind::Object => self.object(checks, node, depth, met),
                 Kind::Array => {
                     checks.item_count.has(|| node.len() as u64)
-                        && checks.items.is_none_or(|id| node.elements().all(|n| self.holds(id, n, depth + 1)))
+                        && checks
+                            .items
+                            .is_none_or(|id| node.elements().all(|n| self.holds(id, n, depth + 1, met)))
                 }
                 Kind::String => {
                     checks.length.has(|| node.as_str().map_or(0, |text| text.chars().count() as u64))
@@ -167,12 +247,16 @@ impl Fit {
                 Kind::Number => checks.bounds(&node),
                 Kind::Null | Kind::Bool(_) => true,
             }
-            && checks.reference.is_none_or(deeper)
-            && checks.all_of.iter().all(|id| deeper(*id))
-            && checks.any_of.iter().all(|list| list.iter().any(|id| deeper(*id)))
+            && checks.reference.is_none_or(|id| self.holds(id, node, depth + 1, met))
+            && checks.all_of.iter().all(|id| self.holds(*id, node, depth + 1, met))
+            && checks.any_of.iter().all(|list| list.iter().any(|id| self.holds(*id, node, depth + 1, met)));
+        if holds && container {
+            met.note(&node, self.demands[id]);
+        }
+        holds
     }
 
-    fn object(&self, checks: &Checks, node: Node<'_>, depth: usize) -> bool {
+    fn object(&self, checks: &Checks, node: Node<'_>, depth: usize, met: &mut Met) -> bool {
         if !checks.member_count.has(|| node.len() as u64) {
             return false;
         }
@@ -181,10 +265,12 @@ impl Fit {
         }
         // Members have distinct names, so every hit of a required one is another.
         let mut required = 0;
-        for member in node.members() {
-            let key = member.key();
-            let found = checks.members.binary_search_by(|own| order(&own.name, &key)).ok();
-            let schema = match found.map(|at| &checks.members[at]) {
+        for member in node.children() {
+            let known = match member.plain_key() {
+                Some(name) => checks.members.get(name),
+                None => checks.members.get(&member.key().unwrap_or_default()),
+            };
+            let schema = match known {
                 Some(known) => {
                     required += u32::from(known.required);
                     // A name that is only required is additional all the same.
@@ -192,7 +278,7 @@ impl Fit {
                 }
                 None => checks.additional,
             };
-            if !schema.is_none_or(|id| self.holds(id, member.value(), depth + 1)) {
+            if !schema.is_none_or(|id| self.holds(id, member, depth + 1, met)) {
                 return false;
             }
         }
@@ -200,9 +286,43 @@ impl Fit {
     }
 }
 
-/// By length first: most names differ there.
-fn order(a: &str, b: &str) -> Ordering {
-    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+/// What the texts of a schema's parts depend on besides themselves.
+struct Scope {
+    modern: bool,
+    /// The definitions, where all that is named is one of them; else the whole schema.
+    named: String,
+}
+
+impl Scope {
+    fn of(root: &Value, modern: bool) -> Self {
+        let definitions = ["$defs", "definitions"].map(|key| root.get(key));
+        let inside = |text: &str| text.starts_with("#/$defs/") || text.starts_with("#/definitions/");
+        let named = match references(root).iter().all(|text| inside(text)) {
+            true => serde_json::json!(definitions).to_string(),
+            false => root.to_string(),
+        };
+        Self { modern, named }
+    }
+
+    fn text(&self, part: &Value) -> String {
+        let named = if references(part).is_empty() { "" } else { &self.named };
+        format!("{} {part} {named}", self.modern)
+    }
+}
+
+/// The texts of all references within a schema; of anything that may be one.
+fn references(schema: &Value) -> Vec<String> {
+    match schema {
+        Value::Array(list) => list.iter().flat_map(references).collect(),
+        Value::Object(members) => members
+            .iter()
+            .flat_map(|(key, value)| match value {
+                Value::String(text) if key.ends_with("Ref") || key.ends_with("ref") => vec![text.clone()],
+                other => references(other),
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn is_scalar(value: &Value, node: &Node<'_>) -> bool {
@@ -267,6 +387,8 @@ struct Compiler<'v> {
     draft: Option<&'v str>,
     modern: bool,
     rules: Vec<Rule>,
+    /// The place of each rule's schema.
+    places: Vec<String>,
     /// Rules by the place of their schema, so that a schema that holds itself is compiled once.
     known: HashMap<String, Id>,
 }
@@ -279,6 +401,7 @@ impl<'v> Compiler<'v> {
         let schema = self.root.pointer(place)?;
         let id = self.rules.len();
         self.rules.push(Rule::Never);
+        self.places.push(place.to_owned());
         self.known.insert(place.to_owned(), id);
         self.rules[id] = match schema {
             Value::Bool(true) => Rule::Checks(Box::default()),
@@ -311,15 +434,19 @@ impl<'v> Compiler<'v> {
             return None;
         }
         let mut checks = Checks::default();
-        let mut names: Vec<Member> = Vec::new();
+        let mut names: BTreeMap<String, Member> = BTreeMap::new();
+        let only_type =
+            keywords.keys().all(|keyword| keyword == "type" || SILENT.contains(&keyword.as_str()));
         for (keyword, value) in keywords {
             if !self.keyword(&mut checks, &mut names, keyword, value, place)? {
                 return self.ask(keywords);
             }
         }
-        names.sort_by(|a, b| order(&a.name, &b.name));
-        checks.required = names.iter().filter(|member| member.required).count() as u32;
-        checks.members = names;
+        if let (Some(types), true) = (checks.types, only_type) {
+            return Some(Rule::Typed(types));
+        }
+        checks.required = names.values().filter(|member| member.required).count() as u32;
+        checks.members = Names::new(names);
         Some(Rule::Checks(Box::new(checks)))
     }
 
@@ -327,7 +454,7 @@ impl<'v> Compiler<'v> {
     fn keyword(
         &mut self,
         checks: &mut Checks,
-        names: &mut Vec<Member>,
+        names: &mut BTreeMap<String, Member>,
         keyword: &str,
         value: &Value,
         place: &str,
@@ -367,12 +494,12 @@ impl<'v> Compiler<'v> {
             "properties" => {
                 for name in value.as_object()?.keys() {
                     let id = self.below(&format!("{place}/properties"), name)?;
-                    member(names, name).schema = Some(id);
+                    names.entry(name.clone()).or_default().schema = Some(id);
                 }
             }
             "required" => {
                 for name in value.as_array()? {
-                    member(names, name.as_str()?).required = true;
+                    names.entry(name.as_str()?.to_owned()).or_default().required = true;
                 }
             }
             "allOf" => checks.all_of = self.list(place, keyword, value)?,
@@ -402,12 +529,4 @@ impl<'v> Compiler<'v> {
         let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
         Some(Rule::Ask(Box::new(options.build(&Value::Object(alone)).ok()?)))
     }
-}
-
-fn member<'m>(names: &'m mut Vec<Member>, name: &str) -> &'m mut Member {
-    let at = names.iter().position(|member| member.name == name).unwrap_or_else(|| {
-        names.push(Member { name: name.to_owned(), schema: None, required: false });
-        names.len() - 1
-    });
-    &mut names[at]
 }

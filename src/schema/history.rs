@@ -7,7 +7,9 @@ use super::pack::Pack;
 use crate::base::canonical::{PythonForm, python_dumps};
 use crate::base::clock::Moment;
 use crate::base::digest::Sha256;
-use crate::base::json::{self, Doc, EditError, Edits, Json, JsonError, Kind, Node, Place, Pointer};
+use crate::base::json::{
+    self, Doc, EditError, Edited, Edits, Json, JsonError, Kind, Node, Place, Pointer, Scanned,
+};
 
 /// The checksum form of records that this program writes.
 pub const SHA256_ZEROED: &str = "sha256-zeroed";
@@ -75,12 +77,11 @@ const ZEROS: &str = "00000000000000000000000000000000000000000000000000000000000
 /// Adds a record as the last of the document's history; answers the new text, its checksum, and
 /// the place that was added.
 pub(super) fn append(
-    bytes: &[u8],
+    doc: &Doc<'_>,
     at: &Pointer,
     record: &Record<'_>,
-) -> Result<(Vec<u8>, Sha256, Pointer), HistoryError> {
-    let doc = json::scan(bytes)?;
-    let mut edits = Edits::new(&doc);
+) -> Result<(Edited, Sha256, Pointer), HistoryError> {
+    let mut edits = Edits::new(doc);
     let place = match (doc.at(at), at.split_last()) {
         (Some(list), _) if list.kind() == Kind::Array => {
             edits.append(list, record.zeroed());
@@ -96,20 +97,20 @@ pub(super) fn append(
             return Err(HistoryError::NotAnArray { at: at.clone(), found });
         }
     };
-    let mut text = edits.apply()?.bytes;
+    let mut edited = edits.apply()?;
     let digits = {
-        let doc = json::scan(&text)?;
-        let last = last_record(&doc, at).and_then(|record| checksum_digits(record));
+        let (mut zeroed, _) = Scanned::edited(doc, edited.clone())?;
+        let last = zeroed.with(|zeroed| last_record(zeroed, at).and_then(checksum_digits));
         last.ok_or_else(|| HistoryError::NotAnArray { at: at.clone(), found: "array" })?
     };
-    let checksum = Sha256::of(&text);
+    let checksum = Sha256::of(&edited.bytes);
     let hex = checksum.hex();
-    text[digits.clone()].copy_from_slice(hex.as_bytes());
-    let occurrences = std::str::from_utf8(&text).map_or(0, |text| text.matches(&hex).count());
+    edited.bytes[digits].copy_from_slice(hex.as_bytes());
+    let occurrences = std::str::from_utf8(&edited.bytes).map_or(0, |text| text.matches(&hex).count());
     if occurrences != 1 {
         return Err(HistoryError::AmbiguousChecksum);
     }
-    Ok((text, checksum, place))
+    Ok((edited, checksum, place))
 }
 
 fn last_record<'d>(doc: &'d Doc<'_>, at: &Pointer) -> Option<Node<'d>> {

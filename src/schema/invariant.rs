@@ -151,6 +151,16 @@ pub fn check(
     files: Option<Files<'_>>,
     allowed: &Allowed<'_>,
 ) -> Vec<Violation> {
+    check_all(before, after, files, allowed).1
+}
+
+/// The same; answers the places that differ, too.
+pub(super) fn check_all(
+    before: &Doc<'_>,
+    after: &Doc<'_>,
+    files: Option<Files<'_>>,
+    allowed: &Allowed<'_>,
+) -> (Vec<Pointer>, Vec<Violation>) {
     let rewrite = Rewrite { before, after, differences: differences(before, after), allowed };
     let mut out = Vec::new();
     rewrite.input_snapshots(files, &mut out);
@@ -159,7 +169,7 @@ pub fn check(
     rewrite.recorded_digests(&mut out);
     rewrite.keeps_text(&mut out);
     out.sort_by_key(|violation| violation.invariant);
-    out
+    (rewrite.differences.into_iter().map(|difference| difference.at).collect(), out)
 }
 
 struct Rewrite<'b, 'a, 'w> {
@@ -178,9 +188,8 @@ fn text(node: Option<Node<'_>>) -> Option<String> {
 }
 
 impl<'b, 'a> Rewrite<'b, 'a, '_> {
-    fn at_or_below(&self, name: &str) -> impl Iterator<Item = &Difference<'b, 'a>> {
-        let top = name.to_owned();
-        self.differences.iter().filter(move |d| d.at.tokens().next() == Some(&top))
+    fn at_or_below(&self, name: &'static str) -> impl Iterator<Item = &Difference<'b, 'a>> {
+        self.differences.iter().filter(move |d| d.at.tokens().next() == Some(name))
     }
 
     fn violation(invariant: Invariant, d: &Difference<'_, '_>, problem: &'static str) -> Violation {

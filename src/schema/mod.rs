@@ -10,7 +10,7 @@
 //! | table | keys |
 //! |---|---|
 //! | `[pack]` | `name`, `version`, `head` (a version, or `version/variant`), `order` (`"graph"` or `"semver"`), `version_at` (a pointer; without it shapes are told by `when` alone), `unlabelled` (`"null"`, `"empty"`: labels that count as none), `summary` |
-//! | `[[shape]]` | `version`, `schema` (a file of the pack), `variant` (where a version has several shapes), `unlabelled = true` (its documents carry no label and never get one), `when` |
+//! | `[[shape]]` | `version`, `schema` (a file of the pack), `variant` (where a version has several shapes), `unlabelled = true` (its documents carry no label and never get one), `kind` (which of the pack's kinds of document it is of, where the pack has several: `aggregate` misses no member in documents of another kind), `when` |
 //! | `[[legacy]]` | `rule` (its name), `version`, `when`: tells the version of a document without a label |
 //! | `[[foreign]]` | `kind` (in words), `when`: tells a document of another kind, which is passed through |
 //! | `[fields]` | `frozen`, `measured`: lists of paths |
@@ -76,6 +76,7 @@
 //! `exact`: fractions over the numbers' own text. The result has exactly `scale` digits after the
 //! point, by `rounding`: `half-even`, `half-up` (ties away from zero) or `down` (towards zero).
 
+mod act;
 mod apply;
 mod builtin;
 mod carried;
@@ -103,6 +104,8 @@ mod graph;
 mod guest;
 pub mod history;
 pub mod invariant;
+mod names;
+mod outcome;
 mod pack;
 mod reader;
 mod shape;
@@ -122,9 +125,9 @@ pub use deprecated::Deprecation;
 pub use detect::Detection;
 pub use draft::{Draft, DraftError, Sample, draft};
 pub use end::{Destination, End};
-pub use engine::{Outcome, Refusal, Rewrite, Stamp};
 pub use error::{PackError, PackErrorKind};
 pub use expr::{ExprErrorKind, Invalid};
 pub use fact::{FactFormat, FactSource, FactSpec, Facts, FileFact};
 pub use graph::{MigrationRef, NoRoute};
+pub use outcome::{Outcome, Refusal, Rewrite, Stamp};
 pub use pack::{PACK_FILE, Pack};

@@ -46,6 +46,8 @@ pub struct Pack {
     pub(super) derived: Vec<Derived>,
     pub(super) deprecated: Vec<Deprecated>,
     pub(super) digest: Sha256,
+    /// The shortest routes to the head, by the names of the shapes that they start from.
+    pub(super) to_head: BTreeMap<String, Vec<usize>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +72,7 @@ pub(super) struct LegacyRule {
     pub when: Vec<Condition>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Migration {
     pub from: String,
     pub to: String,
@@ -82,6 +84,8 @@ pub(super) struct Migration {
     pub groups: Vec<std::ops::Range<usize>>,
     /// What the steps declare, and the label.
     pub allowed: Vec<PointerPattern>,
+    /// Those of them that the source's schemas surely describe.
+    pub described: Vec<PointerPattern>,
     pub digest: Sha256,
 }
 
@@ -89,6 +93,14 @@ impl Migration {
     /// The places that the migration may change, besides the label.
     pub fn declared(&self) -> Vec<PointerPattern> {
         self.steps.iter().flat_map(Step::writes).collect()
+    }
+
+    /// The migration with one step fewer.
+    pub fn without(&self, at: usize) -> Self {
+        let mut less = self.clone();
+        less.steps.remove(at);
+        less.groups = group(&less.steps);
+        less
     }
 
     /// The migration in words.
@@ -230,6 +242,7 @@ impl Pack {
             derived: read_derived(root)?,
             deprecated: read_deprecated(root)?,
             digest: Sha256::of(b""),
+            to_head: BTreeMap::new(),
         };
         for table in root.tables("migration")? {
             let (from, to) = (table.need_text("from")?, table.need_text("to")?);
@@ -255,6 +268,15 @@ impl Pack {
         for i in 0..pack.migrations.len() {
             let label = pack.label_place(&pack.migrations[i].to).map(PointerPattern::from);
             pack.migrations[i].allowed = pack.migrations[i].declared().into_iter().chain(label).collect();
+            let version = pack.version_of(&pack.migrations[i].from);
+            let known =
+                pack.migrations[i].allowed.iter().filter(|path| pack.describes_elements(version, path));
+            pack.migrations[i].described = known.cloned().collect();
+        }
+        for name in pack.shapes.iter().map(Shape::name) {
+            if let Some(route) = pack.graph.route(&name, &[&pack.head]) {
+                pack.to_head.insert(name, route);
+            }
         }
         let (places, ends): (Vec<usize>, Vec<End>) = ends.into_iter().unzip();
         pack.ends = ends;
@@ -277,7 +299,17 @@ impl Pack {
             "steps": steps.iter().map(Step::compiled).collect::<Vec<_>>(),
         });
         let (groups, digest) = (group(&steps), digest_of(&compiled));
-        Ok(Migration { from, to, summary, inverse, steps, groups, allowed: Vec::new(), digest })
+        Ok(Migration {
+            from,
+            to,
+            summary,
+            inverse,
+            steps,
+            groups,
+            allowed: Vec::new(),
+            described: Vec::new(),
+            digest,
+        })
     }
 
     /// Refuses steps that could not but break what the pack promises elsewhere.
@@ -343,6 +375,8 @@ impl Pack {
                 compiled[key] = Value::Array(list);
             }
         };
+        let kinds = self.shapes.iter().filter_map(|shape| Some(json!([shape.name(), shape.kind.as_ref()?])));
+        add("kinds", kinds.collect());
         add("sqlite", self.sqlite.iter().map(super::carried::SqliteCarrier::compiled).collect());
         add("ends", self.ends.iter().map(|e| json!([e.version, e.reason, e.stuck])).collect());
         let names = |list: &[Placed<String>]| list.iter().map(|name| name.value.clone()).collect::<Vec<_>>();

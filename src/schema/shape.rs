@@ -7,12 +7,13 @@ use serde_json::Value;
 
 use super::apply::preview;
 use super::condition::Condition;
+use super::engine::labelled;
 use super::error::{PackError, PackErrorKind};
-use super::fit::Fit;
+use super::fit::{Demands, Fit, Met};
 use super::pack::Pack;
 use super::reader::Table;
 use crate::base::canonical;
-use crate::base::json::{self, Doc, Kind, Node, Pointer};
+use crate::base::json::{self, Doc, Kind, Node, Pointer, PointerPattern};
 
 type Result<T> = std::result::Result<T, PackError>;
 
@@ -34,6 +35,8 @@ pub(super) struct Shape {
     /// Whether documents of this shape carry a label; those that do not never get one.
     pub labelled: bool,
     pub schema: usize,
+    /// Of which kind its documents are, where the pack has several.
+    pub kind: Option<String>,
     pub when: Vec<Condition>,
 }
 
@@ -45,6 +48,17 @@ impl Shape {
             None => self.version.clone(),
         }
     }
+
+    /// Whether this is its name.
+    pub fn is_named(&self, name: &str) -> bool {
+        match &self.variant {
+            Some(variant) => name
+                .strip_prefix(self.version.as_str())
+                .and_then(|rest| rest.strip_prefix('/'))
+                .is_some_and(|rest| rest == variant),
+            None => name == self.version,
+        }
+    }
 }
 
 /// Reads all shapes of a pack, and each schema file once.
@@ -54,6 +68,7 @@ pub(super) fn read_shapes(
     schemas: &mut Vec<Schema>,
 ) -> Result<Vec<Shape>> {
     let mut shapes: Vec<Shape> = Vec::new();
+    let mut demands = Demands::default();
     for table in root.tables("shape")? {
         let version = table.need_text("version")?.value;
         let variant = table.text("variant")?.map(|text| text.value);
@@ -65,14 +80,15 @@ pub(super) fn read_shapes(
                     let kind = PackErrorKind::NoFile { file: file.value };
                     return Err(table.source.error(file.at, kind));
                 };
-                schemas.push(read_schema(&file.value, bytes)?);
+                schemas.push(read_schema(&file.value, bytes, &mut demands)?);
                 schemas.len() - 1
             }
         };
         let labelled = !table.flag("unlabelled")?;
+        let kind = table.text("kind")?.map(|text| text.value);
         let when = Condition::read_all(&table.tables("when")?)?;
         table.finish()?;
-        let shape = Shape { version, variant, labelled, schema, when };
+        let shape = Shape { version, variant, labelled, schema, kind, when };
         // Where a version has several shapes, each needs a name of its own.
         let clash = shapes.iter().any(|other| {
             other.version == shape.version
@@ -89,7 +105,7 @@ pub(super) fn read_shapes(
     Ok(shapes)
 }
 
-fn read_schema(file: &str, bytes: &[u8]) -> Result<Schema> {
+fn read_schema(file: &str, bytes: &[u8], demands: &mut Demands) -> Result<Schema> {
     let doc = json::scan(bytes).map_err(|error| PackError {
         file: file.to_owned(),
         line: error.line,
@@ -108,7 +124,7 @@ fn read_schema(file: &str, bytes: &[u8]) -> Result<Schema> {
             PackError::at(file, doc.text(), at, PackErrorKind::Schema { message: error.to_string() })
         })?;
     let compact = canonical::python_dumps(doc.root(), canonical::PythonForm::Compact, None);
-    let fit = Fit::new(&value);
+    let fit = Fit::new(&value, demands);
     Ok(Schema { file: file.to_owned(), value, validator, fit, compact })
 }
 
@@ -128,21 +144,42 @@ fn broken_reference<'d>(doc: &'d Doc<'d>, node: Node<'d>) -> Option<Node<'d>> {
 }
 
 impl Pack {
+    /// The kind of the documents of a shape, written `version` or `version/variant`, where the pack
+    /// has several.
+    pub fn kind_of(&self, shape: &str) -> Option<&str> {
+        self.shapes.iter().find(|known| known.is_named(shape))?.kind.as_deref()
+    }
+
     /// Whether the schemas of a version's shapes describe a place, going by the names of members.
     pub(super) fn describes(&self, version: &str, at: &Pointer) -> bool {
-        let tokens: Vec<&str> = at.tokens().collect();
+        let tokens: Vec<Option<&str>> = at.tokens().map(Some).collect();
+        self.describes_each(version, &tokens)
+    }
+
+    /// The same of a pattern, each `*` in it standing for an element: whether every such place is described.
+    pub(super) fn describes_elements(&self, version: &str, pattern: &PointerPattern) -> bool {
+        let tokens: Vec<Option<&str>> = pattern.tokens().collect();
+        self.describes_each(version, &tokens)
+    }
+
+    fn describes_each(&self, version: &str, tokens: &[Option<&str>]) -> bool {
         self.shapes.iter().filter(|shape| shape.version == version).any(|shape| {
             let schema = &self.schemas[shape.schema].value;
-            describes(schema, schema, &tokens, 0)
+            describes(schema, schema, tokens, 0)
         })
     }
 
     /// Why a document does not fit a shape's schema; empty when it does. A missing label is taken
     /// as the given one.
-    pub(super) fn misfits(&self, shape: &Shape, doc: &Doc<'_>, label: Option<&str>) -> Vec<String> {
+    pub(super) fn misfits(
+        &self,
+        shape: &Shape,
+        doc: &Doc<'_>,
+        label: Option<&str>,
+        met: &mut Met,
+    ) -> Vec<String> {
         const SHOWN: usize = 8;
-        let quick = self.schemas[shape.schema].fit.as_ref().filter(|_| label.is_none());
-        if quick.is_some_and(|fit| fit.fits(doc.root())) {
+        if self.schemas[shape.schema].fit.as_ref().is_some_and(|fit| self.surely_fits(fit, doc, label, met)) {
             return Vec::new();
         }
         let mut value = doc.root().to_value();
@@ -162,6 +199,22 @@ impl Pack {
     }
 }
 
+impl Pack {
+    fn surely_fits(&self, fit: &Fit, doc: &Doc<'_>, label: Option<&str>, met: &mut Met) -> bool {
+        let Some((label, at)) = label.zip(self.version_at.as_ref()) else {
+            return fit.fits(doc.root(), met);
+        };
+        labelled(doc, at, label).is_some_and(|(mut with_label, kept)| {
+            with_label.with(|with_label| {
+                let mut of_it = met.carried(with_label, &kept);
+                let fits = fit.fits(with_label.root(), &mut of_it);
+                met.learn(&of_it, &kept);
+                fits
+            })
+        })
+    }
+}
+
 fn set_label(value: &mut Value, root: Node<'_>, at: &Pointer, label: &str) {
     let Some((parent, name)) = at.split_last() else { return };
     if root.at(&parent).is_some_and(|node| node.kind() == Kind::Object)
@@ -174,14 +227,15 @@ fn set_label(value: &mut Value, root: Node<'_>, at: &Pointer, label: &str) {
 /// `$ref` chains longer than this are taken for circles.
 pub(super) const REF_DEPTH: usize = 64;
 
-fn describes(root: &Value, schema: &Value, tokens: &[&str], depth: usize) -> bool {
+/// Whether a schema describes a place by names; no name stands for any element.
+fn describes(root: &Value, schema: &Value, tokens: &[Option<&str>], depth: usize) -> bool {
     let Some((token, rest)) = tokens.split_first() else { return true };
     if depth > REF_DEPTH {
         return false;
     }
     let into = |next: Option<&Value>| next.is_some_and(|next| describes(root, next, rest, depth + 1));
-    let is_index = token.parse::<usize>().is_ok();
-    if into(schema.get("properties").and_then(|properties| properties.get(token)))
+    let is_index = token.is_none_or(|token| token.parse::<usize>().is_ok());
+    if token.is_some_and(|token| into(schema.get("properties").and_then(|properties| properties.get(token))))
         || into(schema.get("additionalProperties").filter(|rule| rule.is_object()))
         || (is_index && into(schema.get("items").filter(|rule| rule.is_object())))
     {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::adopt::read_facts;
+use super::carry::deprecated;
 use super::commit::{Change, Operation, Route, What};
 use super::{Conflict, Store, StoreError};
 use crate::base::digest::Sha256;
@@ -66,6 +67,8 @@ pub struct Migrated {
     pub path: Vec<String>,
     /// What changed, in words.
     pub changes: Vec<String>,
+    /// What the manifest uses that is going, once migrated.
+    pub warnings: Vec<String>,
     /// The exact bytes before and after, for whoever wants to show the difference.
     pub bytes: Option<(Vec<u8>, Vec<u8>)>,
 }
@@ -133,7 +136,8 @@ impl Store {
             } else {
                 self.migrate_batch(&mut operation, pack, planned.collect())?
             };
-            for row in &rows {
+            for mut row in rows {
+                row.warnings = self.going_members(&row, pack);
                 report.found += 1;
                 match &row.verdict {
                     Verdict::Migrated { .. } => report.migrated += 1,
@@ -141,7 +145,7 @@ impl Store {
                     Verdict::Refused(_) => report.refused += 1,
                     Verdict::Unreadable(_) => report.unreadable += 1,
                 }
-                each(row);
+                each(&row);
             }
             self.context.progress.at(report.found, total);
         }
@@ -150,6 +154,17 @@ impl Store {
             operation.end();
         }
         Ok(report)
+    }
+
+    /// The deprecated members that a manifest uses at the version that it has then.
+    fn going_members(&self, row: &Migrated, pack: &Pack) -> Vec<String> {
+        let kept = match (&row.verdict, &row.bytes) {
+            _ if !pack.deprecates() => return Vec::new(),
+            (Verdict::Migrated { .. }, Some((_, after))) => return deprecated(pack, after),
+            (Verdict::Current, _) => self.disk.read(&paths::manifest(&row.key), limits::JSON_BYTES as u64),
+            _ => return Vec::new(),
+        };
+        kept.map_or_else(|_| Vec::new(), |bytes| deprecated(pack, &bytes))
     }
 
     fn plan_migration(
@@ -323,12 +338,20 @@ fn is_current(bytes: &[u8], pack: &Pack, target: &str) -> bool {
 
 fn dry(key: RunKey, plan: Plan) -> Migrated {
     match plan {
-        Plan::Leave(verdict) => Migrated { key, verdict, path: Vec::new(), changes: Vec::new(), bytes: None },
+        Plan::Leave(verdict) => Migrated {
+            key,
+            verdict,
+            path: Vec::new(),
+            changes: Vec::new(),
+            warnings: Vec::new(),
+            bytes: None,
+        },
         Plan::Rewrite(rewrite, before) => Migrated {
             key,
             verdict: Verdict::Migrated { entry: None },
             path: rewrite.path,
             changes: rewrite.changes,
+            warnings: Vec::new(),
             bytes: Some((before, rewrite.bytes)),
         },
     }

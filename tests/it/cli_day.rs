@@ -156,7 +156,7 @@ fn cli_users_day_as_json_has_the_documented_shapes() {
     let lines = bench.run(&["--json", "migrate", "--dry-run", "--diff"]).exits(0).json_lines();
     let names = [
         "after", "before", "changes", "diff", "entry", "job_id", "path", "reason", "run_id", "type",
-        "verdict",
+        "verdict", "warnings",
     ];
     assert_eq!(lines.len(), 5);
     for line in &lines[..4] {

@@ -61,7 +61,8 @@ fn cli_log_is_chosen_by_run_job_kind_time_actor_and_operation() {
     assert_eq!(pick(&["--job", "label-002"]), [4, 9]);
     assert_eq!(pick(&["--job", "label-00"]), [0u64; 0]);
     assert_eq!(pick(&["--kind", "migrated"]), [6, 7, 8, 9]);
-    assert_eq!(pick(&["--kind", "migrated", "--kind", "adopted", "-n", "2"]), [0, 1]);
+    assert_eq!(pick(&["--kind", "migrated", "--kind", "adopted", "-n", "2"]), [8, 9]);
+    assert_eq!(pick(&["-n", "3"]), [8, 9, 10]);
     assert_eq!(pick(&["--reverse", "-n", "3"]), [10, 9, 8]);
     assert_eq!(pick(&["-n", "0"]), [0u64; 0]);
     assert_eq!(pick(&["--by", "other"]), [4, 5]);

@@ -187,6 +187,17 @@ fn deprecated_member_is_told_on_reading_and_migrating_and_the_document_stays_exa
         assert!(args.contains(&"first") || ran.out == document, "{}", ran.out);
     }
     bench.run(&["migrate", "../new.json", "--pack", "letters", "--dry-run"]).exits(0).says(told);
+    // The store's own manifests are told of alike, before, while and after they migrate.
+    for (args, done) in [
+        (&["migrate", "--dry-run"][..], "1 would migrate"),
+        (&["migrate"], "1 migrated"),
+        (&["migrate"], "1 current"),
+    ] {
+        let ran = bench.run(args).exits(0).says(told);
+        assert!(ran.out.contains(done), "{args:?}: {}", ran.out);
+    }
+    let rows = bench.run(&["migrate", "--json"]).exits(0).json_lines();
+    assert!(rows[0]["warnings"][0].as_str().is_some_and(|warning| warning.contains(told)), "{rows:?}");
     bench.write("../new.json", document.replace("odd", "even"));
     assert!(
         !bench.run(&["migrate", "../new.json", "--pack", "letters", "--dry-run"]).out.contains("deprecated")

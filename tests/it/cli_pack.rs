@@ -193,14 +193,20 @@ fn result_that_does_not_fit_its_target_is_shrunk_to_the_smallest_document() {
     let m = r#", "m": {"type": "integer", "maximum": 1000}"#;
     write_pack(&bench, "p", "2", &[("1", N, ""), ("2", m, "")], RENAME);
     let found = finding(&bench, "p", "misfit");
-    assert_eq!((found["about"].as_str(), found["line"].as_u64()), (Some("1 -> 2"), Some(16)));
+    assert_eq!((found["about"].as_str(), found["line"].as_u64()), (Some("1 -> 2"), Some(20)));
     let document: Value = serde_json::from_str(found["document"].as_str().unwrap()).unwrap();
     assert_eq!(document.as_object().unwrap().len(), 2, "{document}");
-    assert!(document["n"].as_i64().unwrap() > 1000);
+    let n = document["n"].as_i64().unwrap();
+    assert!(n > 1000);
+    assert_eq!(found["step"], 1);
+    let difference =
+        [format!("/n: {n} -> absent"), "/v: \"1\" -> \"2\"".to_owned(), format!("/m: absent -> {n}")];
+    assert_eq!(found["difference"], serde_json::json!(difference));
     bench
         .run(&["pack", "check", "p"])
         .exits(3)
-        .says("p/pack.toml:16:1")
+        .says("p/pack.toml:20:5")
+        .says("step: 1")
         .says("document: {")
         .says("greater than");
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::error::JsonError;
 use super::pointer::Pointer;
-use super::text;
+use super::{scan, text};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tag {
@@ -20,7 +20,7 @@ pub(super) enum Tag {
 }
 
 /// One node. Children follow their parent; `next` is the slot after the whole subtree.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {
     pub tag: Tag,
     pub key_escaped: bool,
@@ -49,6 +49,16 @@ impl<'a> Doc<'a> {
         self.text
     }
 
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there are none, which no scanned document is.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     /// The document's value.
     pub fn root(&self) -> Node<'_> {
         Node { doc: self, id: 0 }
@@ -63,16 +73,16 @@ impl<'a> Doc<'a> {
 /// A scanned document that owns its text.
 #[derive(Debug)]
 pub struct Scanned {
-    text: String,
-    slots: Vec<Slot>,
+    pub(super) text: String,
+    pub(super) slots: Vec<Slot>,
 }
 
 impl Scanned {
     /// Scans a text, as [`scan`](super::scan()) does.
     pub fn new(bytes: Vec<u8>) -> Result<Self, JsonError> {
-        let slots = super::scan(&bytes)?.slots;
-        // The scanner has read the bytes as text already.
-        Ok(Self { text: String::from_utf8(bytes).unwrap_or_default(), slots })
+        let text = scan::as_text(bytes)?;
+        let slots = super::scan(text.as_bytes())?.slots;
+        Ok(Self { text, slots })
     }
 
     /// Looks at the document.
@@ -166,11 +176,19 @@ impl<'d> Member<'d> {
 }
 
 impl<'d> Node<'d> {
+    #[inline]
     pub(super) fn slot(&self) -> &'d Slot {
         &self.doc.slots[self.id as usize]
     }
 
+    /// Its number: nodes are counted in the order of the text, the root being 0.
+    #[inline]
+    pub fn number(&self) -> usize {
+        self.id as usize
+    }
+
     /// What the node is.
+    #[inline]
     pub fn kind(&self) -> Kind {
         match self.slot().tag {
             Tag::Null => Kind::Null,
@@ -184,16 +202,19 @@ impl<'d> Node<'d> {
     }
 
     /// The bytes of the text that the value takes.
+    #[inline]
     pub fn span(&self) -> Range<usize> {
         self.slot().start as usize..self.slot().end as usize
     }
 
     /// The value as it is spelled.
+    #[inline]
     pub fn raw(&self) -> &'d str {
         &self.doc.text[self.span()]
     }
 
     /// How many members or elements it has; 0 for anything else.
+    #[inline]
     pub fn len(&self) -> usize {
         self.slot().len as usize
     }
@@ -214,6 +235,7 @@ impl<'d> Node<'d> {
     }
 
     /// The decoded name under which an object holds it.
+    #[inline]
     pub fn key(&self) -> Option<Cow<'d, str>> {
         let slot = self.slot();
         if slot.key_end == 0 {
@@ -221,6 +243,14 @@ impl<'d> Node<'d> {
         }
         let inner = &self.doc.text[slot.key_start as usize + 1..slot.key_end as usize - 1];
         Some(if slot.key_escaped { text::decode(inner) } else { Cow::Borrowed(inner) })
+    }
+
+    /// The name as it is spelled, where that is the name.
+    #[inline]
+    pub(crate) fn plain_key(&self) -> Option<&'d str> {
+        let slot = self.slot();
+        (slot.key_end != 0 && !slot.key_escaped)
+            .then(|| &self.doc.text[slot.key_start as usize + 1..slot.key_end as usize - 1])
     }
 
     /// Where the item begins within its parent: the member's name, or the element itself.
@@ -236,16 +266,18 @@ impl<'d> Node<'d> {
     }
 
     /// Whether both are members of one name.
+    #[inline]
     pub fn same_key(&self, other: &Node<'_>) -> bool {
         let token = |node: &Node<'_>| node.slot().key_start as usize..node.slot().key_end as usize;
         if self.slot().key_end == 0 || other.slot().key_end == 0 {
             return false;
         }
-        self.doc.text.as_bytes()[token(self)] == other.doc.text.as_bytes()[token(other)]
+        text::same(&self.doc.text.as_bytes()[token(self)], &other.doc.text.as_bytes()[token(other)])
             || ((self.slot().key_escaped || other.slot().key_escaped) && self.key() == other.key())
     }
 
     /// The values of all members or elements, in the order of the text.
+    #[inline]
     pub fn children(&self) -> impl Iterator<Item = Node<'d>> + use<'d> {
         let (doc, mut id) = (self.doc, self.id + 1);
         (0..self.slot().len).map(move |_| {
@@ -268,6 +300,7 @@ impl<'d> Node<'d> {
     }
 
     /// The member of that name.
+    #[inline]
     pub fn get(&self, key: &str) -> Option<Node<'d>> {
         if self.slot().tag != Tag::Object {
             return None;
@@ -275,7 +308,10 @@ impl<'d> Node<'d> {
         self.children().find(|node| {
             let slot = node.slot();
             let inner = &node.doc.text[slot.key_start as usize + 1..slot.key_end as usize - 1];
-            if slot.key_escaped { text::decode(inner) == key } else { inner == key }
+            match slot.key_escaped {
+                true => text::decode(inner) == key,
+                false => text::same(inner.as_bytes(), key.as_bytes()),
+            }
         })
     }
 
@@ -315,6 +351,7 @@ impl<'d> Node<'d> {
     }
 
     /// The decoded string.
+    #[inline]
     pub fn as_str(&self) -> Option<Cow<'d, str>> {
         let slot = self.slot();
         if slot.tag != Tag::String {

@@ -17,6 +17,8 @@ use super::value::Json;
 pub enum New<'d> {
     /// A value of our own.
     Value(Json),
+    /// One that somebody else keeps.
+    Known(&'d Json),
     /// The value of a node, with the spelling of its names and scalars.
     Copy(Node<'d>),
     /// The same within new objects that have one member each, outermost name first.
@@ -41,6 +43,12 @@ pub enum Tree<'d> {
 impl From<Json> for New<'_> {
     fn from(value: Json) -> Self {
         Self::Value(value)
+    }
+}
+
+impl<'d> From<&'d Json> for New<'d> {
+    fn from(value: &'d Json) -> Self {
+        Self::Known(value)
     }
 }
 
@@ -219,7 +227,13 @@ impl<'d> Edits<'d> {
             match op {
                 Op::Replace(node, new) => {
                     let mut text = String::new();
-                    let indent = self.line_indent(*node);
+                    // Scalars stand on one line whatever the layout.
+                    let lines = match new {
+                        New::Value(value) => !value.is_scalar(),
+                        New::Known(value) => !value.is_scalar(),
+                        _ => true,
+                    };
+                    let indent = if lines { self.line_indent(*node) } else { None };
                     print_new(&mut text, new, &style, indent);
                     cuts.push((node.span(), text));
                 }
@@ -286,7 +300,7 @@ impl<'d> Edits<'d> {
         &self,
         container: Node<'d>,
         group: &Group<'_, 'd>,
-        style: &Style,
+        style: &Style<'_>,
         cuts: &mut Vec<(Range<usize>, String)>,
     ) -> Result<(), EditError> {
         if group.removed.is_empty() && group.inserted.is_empty() {
@@ -358,7 +372,7 @@ impl<'d> Edits<'d> {
     }
 
     /// How the items of a container are separated and indented.
-    fn layout(&self, container: Node<'d>, children: &[Node<'d>], style: &Style) -> Layout {
+    fn layout(&self, container: Node<'d>, children: &[Node<'d>], style: &Style<'_>) -> Layout {
         let text = self.doc.text;
         let Some(first) = children.first() else {
             let lines = style.newline.zip(self.line_indent(container));
@@ -373,7 +387,7 @@ impl<'d> Edits<'d> {
                     }
                 }
                 None => Layout {
-                    comma: style.comma.clone(),
+                    comma: style.comma.clone().into_owned(),
                     open: String::new(),
                     close: String::new(),
                     indent: None,
@@ -390,7 +404,7 @@ impl<'d> Edits<'d> {
             Some(at) if !gap[at..].contains(',') => format!(",{}", &gap[at..]),
             Some(_) => gap.to_owned(),
             None if children.len() > 1 => gap.to_owned(),
-            None => style.comma.clone(),
+            None => style.comma.clone().into_owned(),
         };
         let indent = line.map(|at| {
             let line = gap[at..].trim_start_matches(['\r', '\n']);
@@ -433,9 +447,10 @@ struct Layout {
     indent: Option<String>,
 }
 
-fn print_new(out: &mut String, new: &New<'_>, style: &Style, indent: print::Indent<'_>) {
+fn print_new(out: &mut String, new: &New<'_>, style: &Style<'_>, indent: print::Indent<'_>) {
     match new {
         New::Value(value) => print::json(out, value, style, indent),
+        New::Known(value) => print::json(out, value, style, indent),
         New::Copy(node) => print::node(out, node, style, indent),
         New::Within(names, node) => print::within(out, names, node, style, indent),
         New::Tree(tree) => print::tree(out, tree, style, indent),

@@ -13,6 +13,7 @@ mod edit;
 mod error;
 mod pointer;
 mod print;
+mod rescan;
 mod scan;
 mod text;
 mod value;
@@ -25,6 +26,8 @@ pub use edit::{EditError, Edited, Edits, New, Place, Splice, Tree, outside_is_eq
 pub use error::{JsonError, JsonErrorKind};
 pub use pointer::{Pointer, PointerError, PointerPattern};
 pub use print::{Style, print_compact};
+pub use rescan::Kept;
 pub use scan::scan;
 pub use text::quote;
+pub(crate) use text::same as same_text;
 pub use value::Json;

@@ -94,6 +94,10 @@ fn parse_tokens(text: &str) -> Result<Vec<String>, PointerError> {
 fn print_tokens<'t>(f: &mut fmt::Formatter<'_>, tokens: impl Iterator<Item = &'t str>) -> fmt::Result {
     for token in tokens {
         f.write_str("/")?;
+        if !token.contains(['~', '/']) {
+            f.write_str(token)?;
+            continue;
+        }
         for c in token.chars() {
             match c {
                 '~' => f.write_str("~0")?,
@@ -159,6 +163,21 @@ impl PointerPattern {
             Token::Name(name) => node.child(name),
             Token::Each => None,
         })
+    }
+
+    /// The names, outermost first; none for a `*`.
+    pub fn tokens(&self) -> impl ExactSizeIterator<Item = Option<&str>> {
+        self.tokens.iter().map(|token| match token {
+            Token::Name(name) => Some(name.as_str()),
+            Token::Each => None,
+        })
+    }
+
+    /// Whether the pointer is a place that the pattern names, each `*` in it being an element's number.
+    pub fn matches_elements(&self, pointer: &Pointer) -> bool {
+        let number = |text: &str| text.parse::<usize>().is_ok();
+        self.matches(pointer)
+            && self.tokens.iter().zip(&pointer.tokens).all(|(own, text)| *own != Token::Each || number(text))
     }
 
     /// Whether it is the whole document.

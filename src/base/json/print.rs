@@ -1,5 +1,7 @@
 //! How a document is laid out, and values printed in that layout.
 
+use std::borrow::Cow;
+
 use super::doc::{Doc, Kind, Node};
 use super::edit::Tree;
 use super::text::quote_into;
@@ -7,43 +9,43 @@ use super::value::Json;
 
 /// The layout of a document, taken from its own text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Style {
+pub struct Style<'t> {
     /// The line end, where the document has its members on lines of their own.
     pub newline: Option<&'static str>,
     /// What one level of indentation adds.
-    pub unit: String,
+    pub unit: Cow<'t, str>,
     /// The colon with the spaces around it.
-    pub colon: String,
+    pub colon: Cow<'t, str>,
     /// The comma with the spaces around it, between values on one line.
-    pub comma: String,
+    pub comma: Cow<'t, str>,
 }
 
 /// How many nodes are looked at to find how a document spaces its commas.
 const SAMPLE: usize = 32;
 
-impl Style {
+impl<'t> Style<'t> {
     /// No spaces, no lines.
     pub fn compact() -> Self {
-        Self { newline: None, unit: String::new(), colon: ":".to_owned(), comma: ",".to_owned() }
+        Self { newline: None, unit: Cow::Borrowed(""), colon: Cow::Borrowed(":"), comma: Cow::Borrowed(",") }
     }
 
     /// Reads the layout off a document.
-    pub fn of(doc: &Doc<'_>) -> Self {
+    pub fn of(doc: &'t Doc<'_>) -> Self {
         let text = doc.text;
         let gap = |from: u32, to: u32| &text[from as usize..to as usize];
-        let mut style = Self { newline: None, unit: "  ".to_owned(), ..Self::compact() };
+        let mut style = Self { unit: Cow::Borrowed("  "), ..Self::compact() };
 
         if let Some(first) = doc.root().children().next() {
             let before = &text[doc.root().span().start + 1..first.item_start()];
             if let Some(at) = before.rfind('\n') {
                 style.newline = Some(if before[..at].ends_with('\r') { "\r\n" } else { "\n" });
-                before[at + 1..].clone_into(&mut style.unit);
+                style.unit = Cow::Borrowed(&before[at + 1..]);
             }
         }
         let colon = doc.slots.iter().find(|slot| slot.key_end != 0);
         style.colon = match colon.map(|slot| gap(slot.key_end, slot.start)) {
-            Some(gap) if !gap.contains('\n') => gap.to_owned(),
-            _ => ": ".to_owned(),
+            Some(gap) if !gap.contains('\n') => Cow::Borrowed(gap),
+            _ => Cow::Borrowed(": "),
         };
         // A layout shows early, and a container with two items or more shows its own.
         let comma = doc.slots.iter().take(SAMPLE).skip(1).find_map(|slot| {
@@ -52,9 +54,9 @@ impl Style {
             Some(gap(slot.end, to)).filter(|gap| !gap.contains('\n'))
         });
         style.comma = match comma {
-            Some(gap) => gap.to_owned(),
-            None if style.colon == ":" => ",".to_owned(),
-            None => ", ".to_owned(),
+            Some(gap) => Cow::Borrowed(gap),
+            None if style.colon == ":" => Cow::Borrowed(","),
+            None => Cow::Borrowed(", "),
         };
         style
     }
@@ -66,7 +68,7 @@ pub(super) type Indent<'s> = Option<&'s str>;
 /// Prints bracketed items, each by `item`.
 fn items<T>(
     out: &mut String,
-    style: &Style,
+    style: &Style<'_>,
     indent: Indent<'_>,
     brackets: [char; 2],
     list: impl ExactSizeIterator<Item = T>,
@@ -94,7 +96,7 @@ fn items<T>(
 }
 
 /// Prints a value of our own.
-pub(super) fn json(out: &mut String, value: &Json, style: &Style, indent: Indent<'_>) {
+pub(super) fn json(out: &mut String, value: &Json, style: &Style<'_>, indent: Indent<'_>) {
     match value {
         Json::Null => out.push_str("null"),
         Json::Bool(true) => out.push_str("true"),
@@ -118,7 +120,7 @@ pub(super) fn json(out: &mut String, value: &Json, style: &Style, indent: Indent
 
 /// Prints a value of a document at another place. Every name and scalar keeps its spelling; a
 /// value on one line is copied as it is, one over several lines is indented anew.
-pub(super) fn node(out: &mut String, value: &Node<'_>, style: &Style, indent: Indent<'_>) {
+pub(super) fn node(out: &mut String, value: &Node<'_>, style: &Style<'_>, indent: Indent<'_>) {
     let raw = value.raw();
     if !raw.contains('\n') {
         out.push_str(raw);
@@ -141,7 +143,7 @@ pub(super) fn within(
     out: &mut String,
     names: &[String],
     value: &Node<'_>,
-    style: &Style,
+    style: &Style<'_>,
     indent: Indent<'_>,
 ) {
     let Some((name, rest)) = names.split_first() else { return node(out, value, style, indent) };
@@ -153,7 +155,7 @@ pub(super) fn within(
 }
 
 /// Prints a value that is partly new and partly taken from a document.
-pub(super) fn tree(out: &mut String, value: &Tree<'_>, style: &Style, indent: Indent<'_>) {
+pub(super) fn tree(out: &mut String, value: &Tree<'_>, style: &Style<'_>, indent: Indent<'_>) {
     match value {
         Tree::Value(value) => json(out, value, style, indent),
         Tree::Node(value) => node(out, value, style, indent),

@@ -12,6 +12,28 @@ use crate::base::limits;
 /// binary64, number tokens over [`limits::NUMBER_BYTES`], nesting over [`limits::JSON_DEPTH`],
 /// texts over [`limits::JSON_BYTES`], trailing bytes, an empty text.
 pub fn scan(bytes: &[u8]) -> Result<Doc<'_>, JsonError> {
+    scan_known(bytes, &mut Nothing)
+}
+
+/// Scans a text of which something is known.
+fn scan_known<'a>(bytes: &'a [u8], known: &mut impl Known) -> Result<Doc<'a>, JsonError> {
+    bounded(bytes)?;
+    match std::str::from_utf8(bytes) {
+        Ok(text) => scan_text(text, known),
+        Err(error) => Err(JsonError::at(bytes, error.valid_up_to(), JsonErrorKind::NotUtf8)),
+    }
+}
+
+/// Takes bytes as the text that [`scan_text`] wants.
+pub(super) fn as_text(bytes: Vec<u8>) -> Result<String, JsonError> {
+    bounded(&bytes)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        JsonError::at(error.as_bytes(), at, JsonErrorKind::NotUtf8)
+    })
+}
+
+fn bounded(bytes: &[u8]) -> Result<(), JsonError> {
     let fail = |byte, kind| Err(JsonError::at(bytes, byte, kind));
     if bytes.len() > limits::JSON_BYTES {
         return fail(limits::JSON_BYTES, JsonErrorKind::TooLarge { len: bytes.len() });
@@ -19,17 +41,15 @@ pub fn scan(bytes: &[u8]) -> Result<Doc<'_>, JsonError> {
     if bytes.starts_with(&[0xef, 0xbb, 0xbf]) {
         return fail(0, JsonErrorKind::ByteOrderMark);
     }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => scan_text(text),
-        Err(error) => fail(error.valid_up_to(), JsonErrorKind::NotUtf8),
-    }
+    Ok(())
 }
 
 /// Scans a text that is within limits and known to be UTF-8.
-pub(super) fn scan_text(text: &str) -> Result<Doc<'_>, JsonError> {
+pub(super) fn scan_text<'a>(text: &'a str, known: &mut impl Known) -> Result<Doc<'a>, JsonError> {
     let bytes = text.as_bytes();
     // Real documents have a node per 20 to 40 bytes; a wrong guess costs one reallocation.
-    let mut scanner = Scanner { text, bytes, at: 0, slots: Vec::with_capacity(bytes.len() / 32 + 4) };
+    let slots = Vec::with_capacity(bytes.len() / 24 + 8);
+    let mut scanner = Scanner { text, bytes, at: 0, slots, known };
     match scanner.document() {
         Ok(()) => Ok(Doc { text, slots: scanner.slots }),
         Err((byte, kind)) => Err(JsonError::at(bytes, byte, kind)),
@@ -38,16 +58,32 @@ pub(super) fn scan_text(text: &str) -> Result<Doc<'_>, JsonError> {
 
 type Fail = (usize, JsonErrorKind);
 
-struct Scanner<'a> {
+struct Scanner<'a, 'k, K> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
     slots: Vec<Slot>,
+    known: &'k mut K,
 }
 
-/// An object with more members than this is checked for duplicates by sorting; below it comparing
-/// all pairs is faster.
-const PAIRWISE_MEMBERS: u32 = 24;
+/// What is known of a text before it is read.
+pub(super) trait Known {
+    /// Adds the nodes of the value that begins at a byte below so many others, where they are known;
+    /// answers where it ends.
+    fn copy(&mut self, bytes: &[u8], at: usize, depth: usize, out: &mut Vec<Slot>) -> Option<usize>;
+}
+
+/// Nothing is known.
+struct Nothing;
+
+impl Known for Nothing {
+    fn copy(&mut self, _: &[u8], _: usize, _: usize, _: &mut Vec<Slot>) -> Option<usize> {
+        None
+    }
+}
+
+/// An object with more members than this is checked for duplicates by sorting their names.
+const FEW_MEMBERS: u32 = 24;
 
 #[derive(Clone, Copy)]
 struct KeySpan {
@@ -63,7 +99,11 @@ impl KeySpan {
     }
 }
 
+/// How many bytes of a long text are looked at together.
+const LONG: usize = 32;
+
 /// How many bytes from the start are neither quote, backslash nor control characters.
+#[inline]
 fn plain_run(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES * 0x80;
@@ -79,12 +119,27 @@ fn plain_run(bytes: &[u8]) -> usize {
             return at + special.trailing_zeros() as usize / 8;
         }
         at += 8;
+        // Names and words end before; a text is gone over in steps that the processor takes at once.
+        if at == 2 * 8 {
+            while bytes[at..].first_chunk::<LONG>().is_some_and(all_plain) {
+                at += LONG;
+            }
+        }
     }
     let rest = &bytes[at..];
-    at + rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(rest.len())
+    at + rest.iter().position(|&b| is_special(b)).unwrap_or(rest.len())
 }
 
-impl Scanner<'_> {
+fn is_special(b: u8) -> bool {
+    (b == b'"') | (b == b'\\') | (b < 0x20)
+}
+
+/// Without a branch within, so that it is compiled to few instructions.
+fn all_plain(chunk: &[u8; LONG]) -> bool {
+    chunk.iter().fold(0u8, |found, &b| found | u8::from(is_special(b))) == 0
+}
+
+impl<K: Known> Scanner<'_, '_, K> {
     fn document(&mut self) -> Result<(), Fail> {
         self.space();
         if self.at == self.bytes.len() {
@@ -156,19 +211,26 @@ impl Scanner<'_> {
 
     fn open(&mut self, tag: Tag, key: KeySpan, parent: u32) -> u32 {
         let id = self.slots.len() as u32;
+        self.leaf(tag, false, self.at, key, parent);
+        id
+    }
+
+    /// Adds a node that ends here and has none below it.
+    #[inline]
+    fn leaf(&mut self, tag: Tag, escaped: bool, start: usize, key: KeySpan, parent: u32) {
+        let next = self.slots.len() as u32 + 1;
         self.slots.push(Slot {
             tag,
             key_escaped: key.escaped,
-            escaped: false,
-            start: self.here(),
-            end: 0,
-            next: id + 1,
+            escaped,
+            start: start as u32,
+            end: self.here(),
+            next,
             len: 0,
             parent,
             key_start: key.start,
             key_end: key.end,
         });
-        id
     }
 
     fn close(&mut self, id: u32, len: u32) {
@@ -180,20 +242,27 @@ impl Scanner<'_> {
     }
 
     fn value(&mut self, key: KeySpan, parent: u32, depth: usize) -> Result<(), Fail> {
+        let id = self.slots.len();
+        if let Some(end) = self.known.copy(self.bytes, self.at, depth, &mut self.slots) {
+            let slot = &mut self.slots[id];
+            (slot.parent, slot.key_start, slot.key_end) = (parent, key.start, key.end);
+            slot.key_escaped = key.escaped;
+            self.at = end;
+            return Ok(());
+        }
         match self.peek() {
             Some(b'{') => self.object(key, parent, depth + 1),
             Some(b'[') => self.array(key, parent, depth + 1),
             Some(b'"') => {
-                let id = self.open(Tag::String, key, parent);
+                let start = self.at;
                 let escaped = self.string()?;
-                self.slots[id as usize].escaped = escaped;
-                self.close(id, 0);
+                self.leaf(Tag::String, escaped, start, key, parent);
                 Ok(())
             }
             Some(b'-' | b'0'..=b'9') => {
-                let id = self.open(Tag::Number, key, parent);
+                let start = self.at;
                 self.number()?;
-                self.close(id, 0);
+                self.leaf(Tag::Number, false, start, key, parent);
                 Ok(())
             }
             Some(b't') => self.literal("true", Tag::True, key, parent),
@@ -207,9 +276,9 @@ impl Scanner<'_> {
         if !self.bytes[self.at..].starts_with(word.as_bytes()) {
             return Err(self.unexpected("a value"));
         }
-        let id = self.open(tag, key, parent);
+        let start = self.at;
         self.at += word.len();
-        self.close(id, 0);
+        self.leaf(tag, false, start, key, parent);
         Ok(())
     }
 
@@ -290,35 +359,18 @@ impl Scanner<'_> {
     }
 
     fn no_duplicates(&self, id: u32, len: u32) -> Result<(), Fail> {
-        if len < 2 {
+        if len < 2 || (len <= FEW_MEMBERS && self.surely_differ(id, len)) {
             return Ok(());
         }
-        let slots = || {
-            let mut at = id + 1;
-            (0..len).map(move |_| {
-                let slot = &self.slots[at as usize];
-                at = slot.next;
-                slot
-            })
-        };
         let raw = |slot: &Slot| &self.text[slot.key_start as usize + 1..slot.key_end as usize - 1];
-        let bytes = |slot: &Slot| &self.bytes[slot.key_start as usize..slot.key_end as usize];
-        let same =
-            |a: &Slot, b: &Slot| a.key_end - a.key_start == b.key_end - b.key_start && bytes(a) == bytes(b);
-        let second = if len <= PAIRWISE_MEMBERS && slots().all(|slot| !slot.key_escaped) {
-            slots()
-                .enumerate()
-                .find(|(i, slot)| slots().take(*i).any(|earlier| same(earlier, slot)))
-                .map(|(_, slot)| slot)
-        } else {
-            let mut keys: Vec<_> = slots().map(|slot| (text::decode(raw(slot)), slot)).collect();
-            // The sort is stable, so of two equal names the later one comes second.
-            keys.sort_by(|a, b| a.0.cmp(&b.0));
-            keys.windows(2)
-                .filter(|pair| pair[0].0 == pair[1].0)
-                .map(|pair| pair[1].1)
-                .min_by_key(|slot| slot.key_start)
-        };
+        let mut keys: Vec<_> = self.members(id, len).map(|slot| (text::decode(raw(slot)), slot)).collect();
+        // The sort is stable, so of two equal names the later one comes second.
+        keys.sort_by(|a, b| a.0.cmp(&b.0));
+        let second = keys
+            .windows(2)
+            .filter(|pair| pair[0].0 == pair[1].0)
+            .map(|pair| pair[1].1)
+            .min_by_key(|slot| slot.key_start);
         match second {
             Some(slot) => Err((
                 slot.key_start as usize,
@@ -326,6 +378,34 @@ impl Scanner<'_> {
             )),
             None => Ok(()),
         }
+    }
+
+    fn members(&self, id: u32, len: u32) -> impl Iterator<Item = &Slot> {
+        let mut at = id + 1;
+        (0..len).map(move |_| {
+            let slot = &self.slots[at as usize];
+            at = slot.next;
+            slot
+        })
+    }
+
+    /// Whether no two members have one name, looked at quickly: names of different marks differ, and
+    /// only one whose mark was there before is compared with those before it.
+    fn surely_differ(&self, id: u32, len: u32) -> bool {
+        let mut seen = [0u64; 4];
+        let name = |slot: &Slot| &self.bytes[slot.key_start as usize..slot.key_end as usize];
+        self.members(id, len).enumerate().all(|(i, slot)| {
+            if slot.key_escaped {
+                return false;
+            }
+            let own = name(slot);
+            let (first, last) = (own.get(1).copied().unwrap_or(0), own[own.len().saturating_sub(2)]);
+            let mark = (own.len() as u8).wrapping_mul(37) ^ first.wrapping_mul(11) ^ last.wrapping_mul(5);
+            let (word, bit) = (usize::from(mark >> 6), 1u64 << (mark & 63));
+            let fresh = seen[word] & bit == 0;
+            seen[word] |= bit;
+            fresh || !self.members(id, i as u32).any(|earlier| text::same(name(earlier), own))
+        })
     }
 
     /// Scans a string token; answers whether it has escapes.

@@ -376,4 +376,88 @@ proptest! {
         let after = scan(&edited.bytes).expect("valid");
         prop_assert_eq!(after.root().to_value().to_string(), want.to_string());
     }
+
+    #[test]
+    fn prop_scan_of_an_edited_text_is_the_scan_of_the_text_alone(
+        text in any_json(),
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0..12usize, fragment()), 0..4),
+    ) {
+        let (edited, taken) = spliced(&text, cuts);
+        let doc = scan(text.as_bytes()).expect("valid");
+        let alone = scan(&edited.bytes);
+        let whole = match (Scanned::edited(&doc, edited.clone()), alone) {
+            (Ok((mut again, kept)), Ok(alone)) => {
+                prop_assert_eq!(&again.slots, &alone.slots);
+                again.with(|again| for one in &kept {
+                    let old = Node { doc: &doc, id: one.before };
+                    assert_eq!(old.raw(), Node { doc: again, id: one.after }.raw());
+                });
+                kept.iter().any(|one| one.before == 0)
+            }
+            (Err(again), Err(alone)) => {
+                prop_assert_eq!(again, alone);
+                false
+            }
+            (again, alone) => return Err(TestCaseError::fail(format!("{again:?} is not {alone:?}"))),
+        };
+        prop_assert!(whole || taken > 0);
+    }
+}
+
+/// What edits put in, sound JSON or not.
+fn fragment() -> impl Strategy<Value = String> {
+    const SOME: &[&str] = &[
+        "", "0", "1", ".5", "e1", "-", "true", "null", "\"", "\\", "[", "]", "{", "}", ",", ":", " ",
+        "\"a\":",
+    ];
+    prop_oneof![prop::sample::select(SOME).prop_map(str::to_owned), any_json()]
+}
+
+/// A text with stretches of it replaced, wherever they lie; and how many were.
+fn spliced(text: &str, cuts: Vec<(prop::sample::Index, usize, String)>) -> (Edited, usize) {
+    let whole = |mut at: usize| {
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    };
+    let mut cuts: Vec<_> = cuts
+        .into_iter()
+        .map(|(at, len, new)| {
+            let start = at.index(text.len() + 1);
+            (whole(start)..whole((start + len).min(text.len())), new)
+        })
+        .collect();
+    cuts.sort_by_key(|(range, _)| (range.start, range.end));
+    let (mut bytes, mut splices, mut from) = (Vec::new(), Vec::new(), 0);
+    for (range, new) in cuts {
+        if range.start < from {
+            continue;
+        }
+        bytes.extend_from_slice(&text.as_bytes()[from..range.start]);
+        let start = bytes.len();
+        bytes.extend_from_slice(new.as_bytes());
+        from = range.end;
+        splices.push(Splice { before: range, after: start..bytes.len() });
+    }
+    bytes.extend_from_slice(&text.as_bytes()[from..]);
+    let taken = splices.len();
+    (Edited { bytes, splices }, taken)
+}
+
+#[test]
+fn scan_of_an_edited_text_takes_over_what_was_not_touched() {
+    let text = r#"{"a": [1, {"deep": [true]}], "b": 2, "c": {"x": 1, "y": [3]}}"#;
+    let doc = scan(text.as_bytes()).expect("valid");
+    let mut edits = Edits::new(&doc);
+    edits
+        .replace(doc.at(&pointer("/c/x")).expect("there"), Json::from(true))
+        .remove(doc.at(&pointer("/b")).expect("there"));
+    let edited = edits.apply().expect("no conflict");
+    let (mut again, kept) = Scanned::edited(&doc, edited).expect("valid");
+    let kept: Vec<String> = again.with(|again| {
+        kept.iter().map(|one| Node { doc: again, id: one.after }.pointer().to_string()).collect()
+    });
+    assert_eq!(kept, ["/a", "/c/y"]);
+    assert_eq!(again.into_bytes(), br#"{"a": [1, {"deep": [true]}], "c": {"x": true, "y": [3]}}"#);
 }

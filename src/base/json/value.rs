@@ -26,6 +26,11 @@ impl Json {
         Self::Object(members.into_iter().map(|(key, value)| (key.into(), value)).collect())
     }
 
+    /// Whether it is neither an array nor an object.
+    pub fn is_scalar(&self) -> bool {
+        !matches!(self, Self::Array(_) | Self::Object(_))
+    }
+
     /// The member of that name.
     pub fn get(&self, key: &str) -> Option<&Json> {
         match self {

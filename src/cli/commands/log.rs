@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// The newest first
     #[arg(long)]
     reverse: bool,
-    /// At most so many entries: the oldest that fit, the newest with --reverse
+    /// Only the newest so many of them
     #[arg(short = 'n', value_name = "N")]
     limit: Option<u64>,
 }
@@ -69,22 +69,32 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     let job = args.job.as_deref().map(str::parse).transpose()?;
     let store = session.store()?;
     let run = args.run.as_deref().map(|name| store.find_run(name)).transpose()?;
-    let (reverse, limit) = (args.reverse, args.limit);
+    // The newest are found from the end, and told in order all the same.
+    let turned = args.limit.is_some() && !args.reverse;
+    let (reverse, limit) = (args.reverse || turned, args.limit);
     let filter = LogFilter { run, job, kinds, since, until, actor: args.by, operation, reverse, limit };
     let out = &session.out;
     let mut last = None;
-    let unfinished = store.list_log(&filter, &mut |row| {
+    let mut show = |row: &LogRow| {
         if out.json {
-            out.json(&as_json(&row));
+            return out.json(&as_json(row));
+        }
+        if last != Some(row.entry.operation) {
+            last = Some(row.entry.operation);
+            tell_operation(row, session);
+        }
+        tell(row, session);
+    };
+    let mut newest = Vec::new();
+    let unfinished = store.list_log(&filter, &mut |row| {
+        if turned {
+            newest.push(row)
         } else {
-            if last != Some(row.entry.operation) {
-                last = Some(row.entry.operation);
-                tell_operation(&row, session);
-            }
-            tell(&row, session);
+            show(&row)
         }
         Ok(!out.closed())
     })?;
+    newest.iter().rev().for_each(show);
     for batch in &unfinished {
         tell_unfinished(batch, session);
     }

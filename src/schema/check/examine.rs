@@ -5,8 +5,8 @@ use super::random::Random;
 use super::respell::{Freedom, respell, same};
 use crate::base::json::{self, Json, print_compact};
 use crate::schema::apply::StepProblem;
-use crate::schema::engine::{Outcome, Refusal};
 use crate::schema::fact::Facts;
+use crate::schema::outcome::{Outcome, Refusal};
 use crate::schema::pack::Pack;
 
 /// What a finding is about.
@@ -136,7 +136,7 @@ impl Plan<'_> {
                 if tally.reasons.len() < REASONS && !tally.reasons.contains(&why) {
                     tally.reasons.push(why);
                 }
-                return defect(refusal);
+                return defect(refusal).map(|problem| self.pack.blame(problem, refusal, number, text, facts));
             }
         };
         tally.migrated += 1;

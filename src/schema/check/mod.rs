@@ -23,6 +23,7 @@
 //! Warnings: `ambiguous` (a document that fits several shapes), and what `schema::compat` says of
 //! destructive steps: `loses`, `narrows`, `requires`.
 
+mod blame;
 mod examine;
 mod generate;
 mod judge;
@@ -79,6 +80,8 @@ pub struct CheckFinding {
     pub file: String,
     /// Where in the file, if known.
     pub place: Option<Place>,
+    /// The step of the migration, from 1, where one is to blame.
+    pub step: Option<usize>,
     /// What is wrong.
     pub message: String,
     /// The smallest document found that shows it.
@@ -193,6 +196,7 @@ impl Check<'_> {
             about,
             file: PACK_FILE.to_owned(),
             place,
+            step: problem.step,
             message: problem.message,
             document: document.map(print_compact),
             difference: problem.difference,
@@ -247,6 +251,7 @@ impl Check<'_> {
                 about: file.clone(),
                 file: file.clone(),
                 place: None,
+                step: None,
                 message: problem,
                 document: None,
                 difference: Vec::new(),

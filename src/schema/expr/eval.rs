@@ -66,7 +66,7 @@ struct Eval<'s, 'd> {
 
 type Result<T> = std::result::Result<T, Invalid>;
 
-pub(super) fn evaluate(expr: &Expr, scope: &Scope<'_>, arithmetic: Arithmetic) -> Result<Json> {
+pub(super) fn evaluate<'d>(expr: &'d Expr, scope: &Scope<'d>, arithmetic: Arithmetic) -> Result<Json> {
     let eval = Eval { scope, arithmetic, budget: Cell::new(2 * limits::JSON_BYTES) };
     Ok(eval.value(expr)?.into_json(arithmetic))
 }
@@ -98,12 +98,14 @@ impl<'d> Eval<'_, 'd> {
         Ok(Value::Number(Amount::read(token, self.arithmetic)?, Some(Cow::Owned(token.to_owned()))))
     }
 
-    fn value(&self, expr: &Expr) -> Result<Value<'d>> {
+    fn value(&self, expr: &'d Expr) -> Result<Value<'d>> {
         match expr {
             Expr::Null => Ok(Value::Null),
             Expr::Bool(value) => Ok(Value::Bool(*value)),
-            Expr::Number(token) => self.number(token),
-            Expr::Text(text) => Ok(Value::Text(Cow::Owned(text.clone()))),
+            Expr::Number(token) => {
+                Ok(Value::Number(Amount::read(token, self.arithmetic)?, Some(Cow::Borrowed(token.as_str()))))
+            }
+            Expr::Text(text) => Ok(Value::Text(Cow::Borrowed(text.as_str()))),
             Expr::Path(path) => {
                 let node = self.find(path).ok_or_else(|| Invalid::Missing { path: path.to_string() })?;
                 if matches!(node.kind(), Kind::Array | Kind::Object | Kind::String) {
@@ -120,18 +122,18 @@ impl<'d> Eval<'_, 'd> {
         }
     }
 
-    fn flag(&self, expr: &Expr) -> Result<bool> {
+    fn flag(&self, expr: &'d Expr) -> Result<bool> {
         match self.value(expr)? {
             Value::Bool(value) => Ok(value),
             other => wrong("a boolean", &other),
         }
     }
 
-    fn amount(&self, expr: &Expr) -> Result<Amount> {
+    fn amount(&self, expr: &'d Expr) -> Result<Amount> {
         as_amount(self.value(expr)?)
     }
 
-    fn text(&self, expr: &Expr) -> Result<Cow<'d, str>> {
+    fn text(&self, expr: &'d Expr) -> Result<Cow<'d, str>> {
         match self.value(expr)? {
             Value::Text(text) => Ok(text),
             other => wrong("a text", &other),
@@ -143,7 +145,7 @@ impl<'d> Eval<'_, 'd> {
         Ok(Value::Text(Cow::Owned(text)))
     }
 
-    fn binary(&self, op: Binary, a: &Expr, b: &Expr) -> Result<Value<'d>> {
+    fn binary(&self, op: Binary, a: &'d Expr, b: &'d Expr) -> Result<Value<'d>> {
         match op {
             Binary::And => return Ok(Value::Bool(self.flag(a)? && self.flag(b)?)),
             Binary::Or => return Ok(Value::Bool(self.flag(a)? || self.flag(b)?)),
@@ -178,7 +180,7 @@ impl<'d> Eval<'_, 'd> {
     }
 
     /// The numbers given one by one, or as one list.
-    fn amounts(&self, list: &[Expr]) -> Result<Vec<Amount>> {
+    fn amounts(&self, list: &'d [Expr]) -> Result<Vec<Amount>> {
         match list {
             [one] => match self.value(one)? {
                 Value::List(items) => items.into_iter().map(as_amount).collect(),
@@ -188,7 +190,7 @@ impl<'d> Eval<'_, 'd> {
         }
     }
 
-    fn extreme(&self, list: &[Expr], wanted: Ordering) -> Result<Value<'d>> {
+    fn extreme(&self, list: &'d [Expr], wanted: Ordering) -> Result<Value<'d>> {
         let mut amounts = self.amounts(list)?.into_iter();
         let empty = Invalid::WrongType { wanted: "a list of numbers", found: "an empty list" };
         let first = amounts.next().ok_or(empty)?;
@@ -197,7 +199,7 @@ impl<'d> Eval<'_, 'd> {
         Ok(Value::Number(best, None))
     }
 
-    fn call(&self, function: Function, list: &[Expr]) -> Result<Value<'d>> {
+    fn call(&self, function: Function, list: &'d [Expr]) -> Result<Value<'d>> {
         let first = &list[0];
         match function {
             Function::Min => self.extreme(list, Ordering::Less),
@@ -265,7 +267,7 @@ impl<'d> Eval<'_, 'd> {
         Ok(Value::List(items))
     }
 
-    fn join(&self, list: &Expr, by: &Expr) -> Result<Value<'d>> {
+    fn join(&self, list: &'d Expr, by: &Expr) -> Result<Value<'d>> {
         let items = match self.value(list)? {
             Value::List(items) => items,
             other => return wrong("a list of texts", &other),
@@ -282,7 +284,7 @@ impl<'d> Eval<'_, 'd> {
         Ok(Value::Text(Cow::Owned(out)))
     }
 
-    fn round(&self, value: &Expr, digits: Option<&Expr>) -> Result<Value<'d>> {
+    fn round(&self, value: &'d Expr, digits: Option<&'d Expr>) -> Result<Value<'d>> {
         let digits = match digits {
             None => 0,
             Some(expr) => self.amount(expr)?.as_digits().ok_or(Invalid::Overflow)?,
@@ -304,7 +306,7 @@ impl<'d> Eval<'_, 'd> {
     }
 
     /// The time since 1970 in a unit of ten to the `digits` nanoseconds.
-    fn since_epoch(&self, list: &[Expr], digits: usize) -> Result<Value<'d>> {
+    fn since_epoch(&self, list: &'d [Expr], digits: usize) -> Result<Value<'d>> {
         let text = self.text(&list[0])?;
         let mut time = OffsetDateTime::parse(&text, &Rfc3339).ok();
         if let (None, Some(offset)) = (time, list.get(1)) {

@@ -133,7 +133,7 @@ impl Expression {
     }
 
     /// The value of the expression, ready to be written.
-    pub fn evaluate(&self, scope: &Scope<'_>) -> Result<Json, Invalid> {
+    pub fn evaluate<'d>(&'d self, scope: &Scope<'d>) -> Result<Json, Invalid> {
         eval::evaluate(&self.root, scope, self.arithmetic)
     }
 

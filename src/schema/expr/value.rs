@@ -101,24 +101,34 @@ pub(super) fn print_float(x: f64) -> String {
     let scientific = format!("{:e}", x.abs());
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    let digits = mantissa.replace('.', "");
-    let sign = if x.is_sign_negative() { "-" } else { "" };
+    let mut out = String::with_capacity(scientific.len() + 20);
+    if x.is_sign_negative() {
+        out.push('-');
+    }
+    let digits = || mantissa.chars().filter(|c| *c != '.');
     match exponent {
         -4..0 => {
-            let zeros = "0".repeat(exponent.unsigned_abs() as usize - 1);
-            format!("{sign}0.{zeros}{digits}")
+            out.push_str("0.");
+            out.extend(std::iter::repeat_n('0', exponent.unsigned_abs() as usize - 1));
+            out.extend(digits());
         }
         0..16 => {
             let whole = exponent as usize + 1;
-            let padded = format!("{digits:0<whole$}");
-            let (whole, fraction) = padded.split_at(whole);
-            format!("{sign}{whole}.{}", if fraction.is_empty() { "0" } else { fraction })
+            let mut fraction = digits().skip(whole).peekable();
+            out.extend(digits().chain(std::iter::repeat('0')).take(whole));
+            out.push('.');
+            if fraction.peek().is_none() {
+                out.push('0');
+            }
+            out.extend(fraction);
         }
         _ => {
             let direction = if exponent < 0 { '-' } else { '+' };
-            format!("{sign}{mantissa}e{direction}{:02}", exponent.unsigned_abs())
+            out.push_str(mantissa);
+            out.push_str(&format!("e{direction}{:02}", exponent.unsigned_abs()));
         }
     }
+    out
 }
 
 impl<'d> Value<'d> {

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::base::json::scan;
-use crate::schema::fit::Fit;
+use crate::base::json::{Edits, Json, Scanned, scan};
+use crate::schema::fit::{Demands, Fit, Met};
 
 fn validator(schema: &Value) -> jsonschema::Validator {
     let options = jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex());
@@ -12,10 +12,12 @@ fn validator(schema: &Value) -> jsonschema::Validator {
 }
 
 fn agree(schema: &Value, text: &str) -> Option<bool> {
-    let fit = Fit::new(schema)?;
+    let fit = Fit::new(schema, &mut Demands::default())?;
     let doc = scan(text.as_bytes()).expect("valid");
     let wanted = validator(schema).is_valid(&doc.root().to_value());
-    assert_eq!(fit.fits(doc.root()), wanted, "{schema} on {text}");
+    let mut met = Met::of(&doc);
+    assert_eq!(fit.fits(doc.root(), &mut met), wanted, "{schema} on {text}");
+    assert_eq!(fit.fits(doc.root(), &mut met), wanted, "{schema} on {text} again");
     Some(wanted)
 }
 
@@ -113,11 +115,14 @@ fn fit_leaves_what_it_does_not_know_to_the_validator() {
         json!({"oneOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {}}}),
         json!({"$dynamicRef": "#x"}),
     ] {
-        assert!(Fit::new(&unknown).is_none(), "{unknown}");
+        assert!(Fit::new(&unknown, &mut Demands::default()).is_none(), "{unknown}");
     }
     // A schema that is nothing but itself is never sure of anything.
-    let circle = Fit::new(&json!({"$ref": "#"})).expect("its form is known");
-    assert!(!circle.fits(scan(b"1").expect("valid").root()));
+    let circle = Fit::new(&json!({"$ref": "#"}), &mut Demands::default()).expect("its form is known");
+    for text in ["1", "{}", "[[]]"] {
+        let doc = scan(text.as_bytes()).expect("valid");
+        assert!(!circle.fits(doc.root(), &mut Met::of(&doc)), "{text}");
+    }
 }
 
 #[test]
@@ -216,5 +221,40 @@ proptest! {
     #[test]
     fn prop_fit_agrees_with_the_validator(schema in any_schema(), text in any_document()) {
         agree(&schema, &text);
+    }
+
+    #[test]
+    fn prop_fit_of_an_edited_document_is_the_fit_of_it_alone(
+        schemas in prop::collection::vec(any_schema(), 2..4),
+        text in any_document(),
+        (pick, new) in (any::<prop::sample::Index>(), any_document()),
+    ) {
+        // One of the schemas is in another too, so that their parts have demands in common.
+        let mut schemas = schemas;
+        schemas.push(json!({"properties": {"a": schemas[0], "b": schemas[1]}, "items": schemas[0]}));
+        let mut demands = Demands::default();
+        let fits: Vec<Fit> = schemas.iter().filter_map(|schema| Fit::new(schema, &mut demands)).collect();
+        let doc = scan(text.as_bytes()).expect("valid");
+        let mut known = Met::of(&doc);
+        for fit in &fits {
+            fit.fits(doc.root(), &mut known);
+        }
+        let mut nodes = vec![doc.root()];
+        let mut at = 0;
+        while let Some(node) = nodes.get(at).copied() {
+            nodes.extend(node.children());
+            at += 1;
+        }
+        let other = scan(new.as_bytes()).expect("valid");
+        let mut edits = Edits::new(&doc);
+        edits.replace(nodes[pick.index(nodes.len())], Json::from(other.root()));
+        let (mut after, kept) = Scanned::edited(&doc, edits.apply().expect("applies")).expect("valid");
+        after.with(|after| {
+            for (fit, schema) in fits.iter().zip(&schemas).filter(|_| fits.len() == schemas.len()) {
+                let alone = fit.fits(after.root(), &mut Met::of(after));
+                let carried = fit.fits(after.root(), &mut known.carried(after, &kept));
+                assert_eq!(carried, alone, "{schema} on {} edited to {}", text, after.text());
+            }
+        });
     }
 }

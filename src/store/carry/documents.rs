@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::sources::{Source, gather};
 use crate::base::json::{self, Doc, Pointer};
-use crate::carrier::{self, Counts, Loaded, Part, Place, Tally, Verdict};
+use crate::carrier::{self, Counts, Loaded, Part, Place, Tally, Told, Verdict};
 use crate::schema::{Detection, Facts, Outcome, Pack, Rewrite};
 use crate::store::migrate::{has_version, target_of};
 use crate::store::versions::{VersionRow, VersionsReport, row_of};
@@ -368,7 +368,9 @@ pub fn aggregate(
         Ok((loaded, answers)) => {
             for (part, (verdict, shape)) in loaded.parts.iter().zip(answers) {
                 if let (Some(shape), Ok(doc)) = (shape, json::scan(loaded.text(part))) {
-                    tally.take(&doc, &shape, &|at| pack.formula_of(&shape, at).map(str::to_owned));
+                    let formula = |at: &Pointer| pack.formula_of(&shape, at).map(str::to_owned);
+                    let kind = pack.kind_of(&shape);
+                    tally.take(&doc, &Told { version: &shape, kind, formula: &formula });
                 }
                 report.documents.take(row(source, part.place.clone(), verdict), each);
             }

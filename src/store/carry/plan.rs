@@ -50,7 +50,7 @@ pub fn plan(
         let mut row = row(source, part.place.clone(), Verdict::Current);
         if let Verdict::Rewrite(rewrite) = &verdict {
             note(&mut row, pack, rewrite);
-            documents.push(planned(&part.place, rewrite, &mut preserved));
+            documents.push(planned(&part.place, loaded.text(part), rewrite, &mut preserved));
             splices.push((part.span.clone(), rewrite.bytes.clone()));
             row.before = Some(loaded.text(part).to_vec());
         } else if matches!(verdict, Verdict::Current) {
@@ -79,7 +79,7 @@ fn judge(pack: &Pack, part: &Part, text: &[u8], target: Option<&str>, stamp: Opt
     }
 }
 
-fn planned(place: &Place, rewrite: &Rewrite, preserved: &mut Vec<Vec<u8>>) -> PlannedDocument {
+fn planned(place: &Place, before: &[u8], rewrite: &Rewrite, preserved: &mut Vec<Vec<u8>>) -> PlannedDocument {
     let record = rewrite.preserved_record();
     let digest = record.as_ref().map(|record| Sha256::of(record));
     preserved.extend(record);
@@ -92,8 +92,8 @@ fn planned(place: &Place, rewrite: &Rewrite, preserved: &mut Vec<Vec<u8>>) -> Pl
             Place::Row(key) => Some(key.clone()),
             _ => None,
         },
-        before: rewrite.before,
-        after: rewrite.after,
+        before: Sha256::of(before),
+        after: rewrite.digest(),
         path: rewrite.route().to_vec(),
         preserved: digest,
     }
@@ -119,7 +119,7 @@ fn plan_table(
         if let Verdict::Rewrite(rewrite) = &verdict {
             match changer.change(at, &rewrite.bytes) {
                 Ok(change) => {
-                    let mut document = planned(&part.place, rewrite, &mut preserved);
+                    let mut document = planned(&part.place, loaded.text(part), rewrite, &mut preserved);
                     document.after = change.after_digest();
                     documents.push(document);
                     changes.push(change);

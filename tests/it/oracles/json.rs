@@ -298,6 +298,7 @@ enum Want<'d> {
 fn want_new<'d>(new: &New<'d>) -> Want<'d> {
     match new {
         New::Value(value) => Want::Value(value.clone()),
+        New::Known(value) => Want::Value((*value).clone()),
         New::Copy(node) => Want::Spelled(*node),
         New::Within(names, node) => names
             .iter()

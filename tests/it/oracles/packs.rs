@@ -58,7 +58,7 @@ pub fn pack_parse(data: &[u8]) {
         for stamp in [None, Some(&stamp())] {
             match pack.migrate(document, None, &Facts::default(), stamp) {
                 Outcome::Rewrite(rewrite) => {
-                    digests_fit(document, &rewrite);
+                    route_fits(&rewrite);
                     assert!(json::scan(&rewrite.bytes).is_ok());
                 }
                 Outcome::Refused(why) => assert!(!why.to_string().is_empty()),
@@ -81,9 +81,7 @@ fn stamp() -> Stamp {
     Stamp { applied_at: Moment::from_millis(1_772_300_000_123) }
 }
 
-fn digests_fit(before: &[u8], rewrite: &Rewrite) {
-    assert_eq!(rewrite.before, Sha256::of(before));
-    assert_eq!(rewrite.after, Sha256::of(&rewrite.bytes));
+fn route_fits(rewrite: &Rewrite) {
     assert_eq!((rewrite.path.first(), rewrite.path.last()), (Some(&rewrite.from), Some(&rewrite.to)));
 }
 
@@ -118,7 +116,7 @@ const WRITABLE: [&str; 6] =
     ["schema_version", "migration_history", "job_id", "input_snapshots", "inputs_hash", "chain_metadata"];
 
 fn rewrite_is_sound(pack: &Pack, text: &[u8], facts: &Facts, rewrite: &Rewrite) {
-    digests_fit(text, rewrite);
+    route_fits(rewrite);
     let (before, after) = (json::scan(text).expect("valid"), json::scan(&rewrite.bytes).expect("valid"));
     for member in before.root().members() {
         let key = member.key();

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
+use crate::cli::documents::Left;
 use crate::cli::error::{CliError, exit};
 use crate::cli::output::{count, safe, shown_diff, unified};
 use crate::cli::session::{Session, current_dir};
@@ -73,8 +74,14 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
         None if args.runs.is_empty() && args.manifests.is_empty() => Selection::All,
         None => Selection::Runs(runs),
     };
-    let mut teller =
-        Teller { session, dry_run: args.dry_run, diff: args.diff, routes: BTreeMap::new(), left: Vec::new() };
+    let mut teller = Teller {
+        session,
+        dry_run: args.dry_run,
+        diff: args.diff,
+        routes: BTreeMap::new(),
+        left: Vec::new(),
+        warned: Left::default(),
+    };
     let options = MigrateOptions { selection, to: args.to, dry_run: args.dry_run };
     let report =
         store.migrate(&options, &mut |row| teller.row(row)).map_err(|error| session.failure(error))?;
@@ -119,6 +126,7 @@ struct Teller<'a> {
     diff: bool,
     routes: BTreeMap<String, u64>,
     left: Vec<(&'static str, RunKey, String)>,
+    warned: Left,
 }
 
 impl Teller<'_> {
@@ -144,11 +152,12 @@ impl Teller<'_> {
             out.json(&json!({
                 "type": "manifest", "job_id": row.key.job, "run_id": row.key.run,
                 "verdict": verdict.replace(' ', "-"), "reason": reason, "path": row.path,
-                "changes": row.changes, "before": digests.map(|d| d.0), "after": digests.map(|d| d.1),
+                "changes": row.changes, "warnings": row.warnings, "before": digests.map(|d| d.0), "after": digests.map(|d| d.1),
                 "entry": entry, "diff": diff,
             }));
             return;
         }
+        self.warned.warn(&row.warnings, || row.key.to_string());
         if let Some(why) = reason {
             self.left.push((
                 if verdict == "refused" { "refused" } else { "unreadable" },
@@ -187,6 +196,7 @@ impl Teller<'_> {
         for (word, key, why) in &self.left {
             out.line(format!("{}  {key}: {}", out.paint.red(word), safe(why)));
         }
+        self.warned.tell_warnings(self.session);
         for (route, runs) in &self.routes {
             out.note(format!("{}  {}", safe(route), count(*runs, "run", "runs")));
         }

@@ -49,7 +49,7 @@ fn as_json(pack: &Pack, report: &CheckReport, options: &CheckOptions) -> Value {
     let finding = |f: &CheckFinding| {
         json!({
             "code": f.code, "warning": f.warning, "about": f.about, "file": f.file,
-            "line": f.place.map(|p| p.line), "column": f.place.map(|p| p.column), "message": f.message,
+            "line": f.place.map(|p| p.line), "column": f.place.map(|p| p.column), "step": f.step, "message": f.message,
             "document": f.document, "difference": f.difference,
         })
     };
@@ -86,6 +86,9 @@ fn tell(given: &str, pack: &Pack, report: &CheckReport, session: &Session) {
         let place = format!("{}/{}{}", given.trim_end_matches('/'), finding.file, place.unwrap_or_default());
         out.line(format!("{word} {}  {}  {}", finding.code, safe(&place), safe(&finding.about)));
         out.line(format!("    {}", safe(&finding.message)));
+        if let Some(step) = finding.step {
+            out.line(format!("    step: {step}"));
+        }
         if let Some(document) = &finding.document {
             out.line(format!("    document: {}", safe(document)));
         }
