@@ -126,7 +126,11 @@ fn prior_stages(root: Node<'_>) -> Vec<PriorStage> {
 impl Manifest {
     /// Reads a manifest's exact bytes strictly.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let doc = json::scan(bytes)?;
+        Self::of(&json::scan(bytes)?)
+    }
+
+    /// Reads a manifest that was scanned.
+    pub fn of(doc: &json::Doc<'_>) -> Result<Self, ManifestError> {
         let root = doc.root();
         let found = match root.kind() {
             json::Kind::Object => return Ok(Self::read(root)),

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::base::digest::{BlobId, Sha256};
 use crate::base::id::RunKey;
-use crate::base::json;
+use crate::base::json::{self, Doc};
 use crate::base::name::LogicalPath;
 use crate::format::file_list::{FileEntry, FileType};
 use crate::format::finding::{Code, Finding};
-use crate::format::manifest::{Declared, Manifest};
+use crate::format::manifest::{Declared, Manifest, ManifestError};
 use crate::format::paths;
 use crate::schema::FileFact;
 use crate::schema::invariant;
@@ -42,8 +42,17 @@ pub enum ManifestFact<'a> {
     Missing,
     /// Something that is no regular file, or cannot be read.
     Unusable(&'a str),
-    /// A file with these bytes.
-    Bytes(&'a [u8]),
+    /// A file that was read.
+    Read(&'a ReadManifest),
+}
+
+/// What came of reading the file that lies where the manifest belongs.
+#[derive(Debug)]
+pub struct ReadManifest {
+    /// The digest of its bytes.
+    pub sha256: Sha256,
+    /// What the rules look at in it.
+    pub manifest: Result<Manifest, ManifestError>,
 }
 
 /// What the rules look at.
@@ -103,17 +112,17 @@ pub fn run(facts: &RunFacts<'_>) -> Vec<Finding> {
         special_rules(facts, &mut findings);
     }
     if let Some(manifest) = manifest {
-        declared_rules(facts, &manifest, &mut findings);
-        identity_rules(facts, &manifest, &mut findings);
-        doctrine_rules(facts, &manifest, &mut findings);
-        chain_rules(facts, &manifest, &mut findings);
+        declared_rules(facts, manifest, &mut findings);
+        identity_rules(facts, manifest, &mut findings);
+        doctrine_rules(facts, manifest, &mut findings);
+        chain_rules(facts, manifest, &mut findings);
     }
     findings
 }
 
-fn manifest_rules(facts: &RunFacts<'_>, findings: &mut Vec<Finding>) -> Option<Manifest> {
+fn manifest_rules<'a>(facts: &RunFacts<'a>, findings: &mut Vec<Finding>) -> Option<&'a Manifest> {
     let finding = |code| Finding::of_run(code, facts.key).at(paths::MANIFEST);
-    let bytes = match facts.manifest {
+    let read = match facts.manifest {
         ManifestFact::Missing => {
             let expected = facts.logged.first().map_or("a manifest".to_owned(), Sha256::to_string);
             findings.push(finding(Code::ManifestMissing).expected(expected).found("nothing"));
@@ -123,13 +132,13 @@ fn manifest_rules(facts: &RunFacts<'_>, findings: &mut Vec<Finding>) -> Option<M
             findings.push(finding(Code::NotRegular).expected("a regular file").found(what));
             return None;
         }
-        ManifestFact::Bytes(bytes) => bytes,
+        ManifestFact::Read(read) => read,
     };
-    let found = Sha256::of(bytes);
+    let found = read.sha256;
     if let Some(expected) = facts.logged.first().filter(|_| !facts.logged.contains(&found)) {
         findings.push(finding(Code::ManifestChanged).expected(expected).found(found));
     }
-    match Manifest::parse(bytes) {
+    match &read.manifest {
         Ok(manifest) => Some(manifest),
         Err(error) => {
             findings.push(finding(Code::ManifestUnreadable).expected("a JSON object").found(error));
@@ -310,8 +319,7 @@ pub fn records_not_in_log<'r>(records: &'r [String], logged: &[Sha256]) -> Vec<&
 
 /// Invariants 1 to 4 on one logged rewrite: what was enforced when it was made is held against the kept
 /// revisions again. What a migration may do beyond them, its pack said then.
-pub fn rewrite_rules(key: &RunKey, before: &[u8], after: &[u8], files: &[FileEntry]) -> Vec<Finding> {
-    let (Ok(old), Ok(new)) = (json::scan(before), json::scan(after)) else { return Vec::new() };
+pub fn rewrite_rules(key: &RunKey, before: &Doc<'_>, after: &Doc<'_>, files: &[FileEntry]) -> Vec<Finding> {
     let facts: Vec<FileFact> = files
         .iter()
         .filter_map(|file| {
@@ -320,12 +328,13 @@ pub fn rewrite_rules(key: &RunKey, before: &[u8], after: &[u8], files: &[FileEnt
         })
         .collect();
     let around = invariant::Files { before: &facts, after: &facts };
-    invariant::check(&old, &new, Some(around), &invariant::Allowed::NOTHING)
+    invariant::check(before, after, Some(around), &invariant::Allowed::NOTHING)
         .into_iter()
         .filter(|violation| violation.invariant.number() <= 4)
         .map(|violation| {
             let finding = Finding::of_run(Code::InvariantBroken, key).at(paths::MANIFEST);
-            finding.expected(format!("the invariant kept since {}", Sha256::of(before))).found(violation)
+            let before = Sha256::of(before.text().as_bytes());
+            finding.expected(format!("the invariant kept since {before}")).found(violation)
         })
         .collect()
 }
@@ -383,9 +392,12 @@ mod tests {
         let before = br#"{"run_id":"r","job_id":"j","artifacts":{},"doctrine":{"sha256":"x"}}"#;
         let text = std::str::from_utf8(before).unwrap();
         let added = text.replace("\"artifacts\"", "\"added\":1,\"artifacts\"");
-        assert_eq!(rewrite_rules(&key, before, added.as_bytes(), &[]), []);
+        let rules = |after: &str| {
+            rewrite_rules(&key, &json::scan(before).unwrap(), &json::scan(after.as_bytes()).unwrap(), &[])
+        };
+        assert_eq!(rules(&added), []);
         for (from, to) in [("\"r\"", "\"s\""), ("\"j\"", "\"k\""), ("\"x\"", "\"y\"")] {
-            let found = rewrite_rules(&key, before, text.replace(from, to).as_bytes(), &[]);
+            let found = rules(&text.replace(from, to));
             assert!(found.iter().all(|finding| finding.code == Code::InvariantBroken) && !found.is_empty());
         }
     }

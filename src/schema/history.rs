@@ -8,7 +8,7 @@ use crate::base::canonical::{PythonForm, python_dumps};
 use crate::base::clock::Moment;
 use crate::base::digest::Sha256;
 use crate::base::json::{
-    self, Doc, EditError, Edited, Edits, Json, JsonError, Kind, Node, Place, Pointer, Scanned,
+    Doc, EditError, Edited, Edits, Json, JsonError, Kind, Node, Place, Pointer, Scanned,
 };
 
 /// The checksum form of records that this program writes.
@@ -178,18 +178,16 @@ pub struct HistoryCheck {
 /// Checks the history of a document: the last record against the text, the others for their form.
 ///
 /// Answers nothing where the pack has no history or the document none.
-pub fn check(text: &[u8], pack: &Pack) -> Result<Vec<HistoryCheck>, JsonError> {
-    let doc = json::scan(text)?;
-    let Some(at) = pack.history_at() else { return Ok(Vec::new()) };
-    let Some(list) = doc.at(at) else { return Ok(Vec::new()) };
+pub fn check(doc: &Doc<'_>, pack: &Pack) -> Vec<HistoryCheck> {
+    let Some(at) = pack.history_at() else { return Vec::new() };
+    let Some(list) = doc.at(at) else { return Vec::new() };
     if list.kind() != Kind::Array {
         let why = format!("the history is of type {}, not an array", list.kind().name());
         let state = HistoryState::Malformed { why };
-        return Ok(vec![HistoryCheck { at: at.clone(), from: None, to: None, state }]);
+        return vec![HistoryCheck { at: at.clone(), from: None, to: None, state }];
     }
     let last = list.len().saturating_sub(1);
-    Ok(list
-        .elements()
+    list.elements()
         .enumerate()
         .map(|(i, record)| {
             let version = |key: &str| Some(record.get(key)?.as_str()?.into_owned());
@@ -197,13 +195,13 @@ pub fn check(text: &[u8], pack: &Pack) -> Result<Vec<HistoryCheck>, JsonError> {
                 at: at.child(i.to_string()),
                 from: version("from_version"),
                 to: version("to_version"),
-                state: state_of(text, &doc, list, record, i == last),
+                state: state_of(doc, list, record, i == last),
             }
         })
-        .collect())
+        .collect()
 }
 
-fn state_of(text: &[u8], doc: &Doc<'_>, list: Node<'_>, record: Node<'_>, is_last: bool) -> HistoryState {
+fn state_of(doc: &Doc<'_>, list: Node<'_>, record: Node<'_>, is_last: bool) -> HistoryState {
     let malformed = |why: &str| HistoryState::Malformed { why: why.to_owned() };
     let stated = record.get("checksum_after").and_then(|node| node.as_str()?.parse::<Sha256>().ok());
     let Some(stated) = stated else { return malformed("checksum_after is no digest") };
@@ -219,7 +217,7 @@ fn state_of(text: &[u8], doc: &Doc<'_>, list: Node<'_>, record: Node<'_>, is_las
         let Some(digits) = checksum_digits(record) else {
             return malformed("checksum_after is spelled with escapes");
         };
-        let mut zeroed = text.to_vec();
+        let mut zeroed = doc.text().as_bytes().to_vec();
         zeroed[digits].copy_from_slice(ZEROS.as_bytes());
         let computed = Sha256::of(&zeroed);
         return if computed == stated {

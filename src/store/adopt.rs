@@ -347,9 +347,11 @@ impl Store {
             self.digests_of(&state.files).ok()
         };
         let logged = facts::Logged { manifests: &[run.manifest.sha256], files: &run.entries };
-        let mut findings = facts::check(&self.disk, &run.staged, &run.key, &folder, Some(&logged), &prior);
-        if let ManifestBytes::Bytes(bytes) = &folder.manifest {
-            super::verify::schema_findings(&run.key, bytes, pack, &[], &mut findings);
+        let look = folder.manifest.look();
+        let (disk, dir) = (&self.disk, &run.staged);
+        let mut findings = facts::check(disk, dir, &run.key, &folder, &look, Some(&logged), &prior);
+        if let Some(doc) = &look.doc {
+            super::verify::schema_findings(&run.key, doc, pack, &[], &mut findings);
         }
         Ok(findings)
     }

@@ -9,12 +9,13 @@ use crate::backend::{Disk, Kind, LocalBlobs, Stat};
 use crate::base::digest::{BlobId, Hasher, Sha256};
 use crate::base::escape;
 use crate::base::id::RunKey;
+use crate::base::json::{self, Doc};
 use crate::base::limits;
 use crate::format::file_list::FileEntry;
 use crate::format::finding::Finding;
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{Manifest, ManifestError};
 use crate::format::paths;
-use crate::plan::verify::{self, Found, ManifestFact, RunFacts};
+use crate::plan::verify::{self, Found, ManifestFact, ReadManifest, RunFacts};
 
 /// Digests of an earlier run's files by path; `None` for a run that is not there.
 pub(super) type PriorFiles = Option<HashMap<String, Sha256>>;
@@ -40,20 +41,39 @@ pub(super) enum ManifestBytes {
 }
 
 impl ManifestBytes {
-    /// As the rules take it.
-    pub fn fact(&self) -> ManifestFact<'_> {
-        match self {
-            Self::Missing => ManifestFact::Missing,
-            Self::Unusable(why) => ManifestFact::Unusable(why),
-            Self::Bytes(bytes) => ManifestFact::Bytes(bytes),
-        }
+    /// Looks into it, once for all who want to.
+    pub fn look(&self) -> Look<'_> {
+        let Self::Bytes(bytes) = self else { return Look { found: self, doc: None, read: None } };
+        let (doc, manifest) = match json::scan(bytes) {
+            Ok(doc) => {
+                let manifest = Manifest::of(&doc);
+                (Some(doc), manifest)
+            }
+            Err(error) => (None, Err(ManifestError::Json(error))),
+        };
+        Look { found: self, doc, read: Some(ReadManifest { sha256: Sha256::of(bytes), manifest }) }
+    }
+}
+
+/// What lies where the manifest belongs, looked into.
+pub(super) struct Look<'b> {
+    found: &'b ManifestBytes,
+    /// Its document, if it is one.
+    pub doc: Option<Doc<'b>>,
+    read: Option<ReadManifest>,
+}
+
+impl Look<'_> {
+    /// The digest of its bytes.
+    pub fn sha256(&self) -> Option<Sha256> {
+        self.read.as_ref().map(|read| read.sha256)
     }
 
-    /// The digest of its bytes.
-    pub fn digest(&self) -> Option<Sha256> {
-        match self {
-            Self::Bytes(bytes) => Some(Sha256::of(bytes)),
-            Self::Missing | Self::Unusable(_) => None,
+    fn fact(&self) -> ManifestFact<'_> {
+        match (self.found, &self.read) {
+            (_, Some(read)) => ManifestFact::Read(read),
+            (ManifestBytes::Unusable(why), None) => ManifestFact::Unusable(why),
+            _ => ManifestFact::Missing,
         }
     }
 }
@@ -195,20 +215,19 @@ pub(super) struct Logged<'a> {
     pub files: &'a [FileEntry],
 }
 
+#[allow(clippy::too_many_arguments)] // Each is a fact of its own, and two callers give them all.
 /// Checks a folder by the rules of verification. `prior` finds the files of an earlier run.
 pub(super) fn check(
     disk: &Disk,
     dir: &str,
     key: &RunKey,
     facts: &FolderFacts,
+    look: &Look<'_>,
     logged: Option<&Logged<'_>>,
     prior: &dyn Fn(&str, &str) -> PriorFiles,
 ) -> Vec<Finding> {
-    let manifest = match &facts.manifest {
-        ManifestBytes::Bytes(bytes) => Manifest::parse(bytes).ok(),
-        _ => None,
-    };
-    let needs = manifest.as_ref().map(verify::needs).unwrap_or_default();
+    let manifest = look.read.as_ref().and_then(|read| read.manifest.as_ref().ok());
+    let needs = manifest.map(verify::needs).unwrap_or_default();
     let contents = needs
         .contents
         .into_iter()
@@ -228,7 +247,7 @@ pub(super) fn check(
         .collect();
     verify::run(&RunFacts {
         key,
-        manifest: facts.manifest.fact(),
+        manifest: look.fact(),
         logged: logged.map_or(&[], |logged| logged.manifests),
         files: logged.map(|logged| logged.files),
         found: &facts.found,

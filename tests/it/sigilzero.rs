@@ -214,7 +214,8 @@ fn real_manifests_migrate_and_keep_every_member() {
             assert_eq!(rewrite.changes[0], "backfilled /job_id from inputs/brief.yaml");
         }
         assert_eq!(bytes.ends_with(b"\n"), rewrite.bytes.ends_with(b"\n"));
-        let checks = history::check(&rewrite.bytes, pack()).expect("valid");
+        let checks =
+            history::check(&strongroom::base::json::scan(&rewrite.bytes).expect("it is JSON"), pack());
         let last = &checks.last().expect("a record").state;
         assert_eq!(last, &HistoryState::Verified { form: ChecksumForm::Sha256Zeroed });
         let again = pack().migrate(&rewrite.bytes, None, &facts, Some(&stamp()));
@@ -262,7 +263,7 @@ fn documents_that_the_original_tool_migrated_do_not_fit_and_are_left_alone() {
         assert!(reasons.iter().any(|r| r.starts_with("/migration_history/0/changes/0")), "{reasons:?}");
         let outcome = pack().migrate(&bytes, None, &facts_of(path), Some(&stamp()));
         assert!(matches!(outcome, Outcome::Refused(Refusal::Detection(Detection::Misfit { .. }))));
-        for check in history::check(&bytes, pack()).expect("valid") {
+        for check in history::check(&strongroom::base::json::scan(&bytes).expect("it is JSON"), pack()) {
             match check.state {
                 HistoryState::Verified { form } => {
                     assert_ne!(form, ChecksumForm::Sha256Zeroed);
@@ -273,7 +274,8 @@ fn documents_that_the_original_tool_migrated_do_not_fit_and_are_left_alone() {
             }
         }
         let edited = String::from_utf8(bytes).expect("UTF-8").replace("instagram", "telegram");
-        let checks = history::check(edited.as_bytes(), pack()).expect("valid");
+        let checks =
+            history::check(&strongroom::base::json::scan(edited.as_bytes()).expect("it is JSON"), pack());
         assert!(matches!(checks.last().map(|c| &c.state), Some(HistoryState::Differs { .. })));
     }
     assert_eq!((python, earlier), (10, 1));

@@ -119,7 +119,7 @@ fn history_record_is_written_as_the_layout_says_and_verifies() {
         Some(sigilzero().digest().to_string().as_str())
     );
 
-    let checks = |bytes: &[u8]| history::check(bytes, sigilzero()).expect("valid");
+    let checks = |bytes: &[u8]| history::check(&json::scan(bytes).expect("valid"), sigilzero());
     let form = ChecksumForm::Sha256Zeroed;
     assert_eq!(checks(&rewrite.bytes)[0].state, HistoryState::Verified { form });
     let edited = text(&rewrite.bytes).replace("succeeded", "failed");
@@ -131,7 +131,7 @@ fn history_record_is_written_as_the_layout_says_and_verifies() {
 fn history_of_two_rewrites_verifies_the_last_and_chains_by_digest() {
     let first = rewritten(sigilzero().migrate(OLD.as_bytes(), Some("1.1.0"), &old_facts(), Some(&stamp())));
     let second = rewritten(sigilzero().migrate(&first.bytes, None, &old_facts(), Some(&stamp())));
-    let checks = history::check(&second.bytes, sigilzero()).expect("valid");
+    let checks = history::check(&json::scan(&second.bytes).expect("valid"), sigilzero());
     assert_eq!(checks[0].state, HistoryState::NeedsRevision);
     assert_eq!(checks[1].state, HistoryState::Verified { form: ChecksumForm::Sha256Zeroed });
     let doc = json::scan(&second.bytes).expect("valid");
@@ -145,7 +145,7 @@ fn history_of_two_rewrites_verifies_the_last_and_chains_by_digest() {
 fn history_that_is_malformed_is_reported_by_record() {
     let with = |history: &str| {
         let text = OLD.replace("\"error\": null", &format!("\"migration_history\": {history}"));
-        history::check(text.as_bytes(), sigilzero()).expect("valid")
+        history::check(&json::scan(text.as_bytes()).expect("valid"), sigilzero())
     };
     assert!(matches!(with("7")[0].state, HistoryState::Malformed { .. }));
     assert!(matches!(with("[{}]")[0].state, HistoryState::Malformed { .. }));
@@ -336,7 +336,7 @@ proptest! {
         }
         prop_assert_eq!(sigilzero().detect(&after), known("1.2.0", None));
         prop_assert_eq!(manifest.ends_with('\n'), rewrite.bytes.ends_with(b"\n"));
-        let state = &history::check(&rewrite.bytes, sigilzero()).expect("valid")[0].state;
+        let state = &history::check(&json::scan(&rewrite.bytes).expect("valid"), sigilzero())[0].state;
         prop_assert_eq!(state, &HistoryState::Verified { form: ChecksumForm::Sha256Zeroed });
         let again = sigilzero().migrate(&rewrite.bytes, None, &old_facts(), Some(&stamp()));
         prop_assert_eq!(again, Outcome::Current { version: "1.2.0".to_owned() });

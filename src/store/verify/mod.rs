@@ -6,13 +6,12 @@
 mod log;
 mod objects;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::anchor::{Interval, Roots, check_keys};
-use super::facts::{self, Known, Logged, ManifestBytes, PriorFiles};
+use super::facts::{self, Known, Logged, PriorFiles};
 use super::packs::builtin_pack;
 use super::publish::Checkpoint;
 use super::{ErrorKind, LogView, Store, StoreError};
@@ -20,7 +19,7 @@ use crate::backend::{Kind as FileKind, Sound};
 use crate::base::clock::Moment;
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
-use crate::base::json::Kind;
+use crate::base::json::{self, Doc, Kind};
 use crate::format::finding::{Code, Exceptions, Finding};
 use crate::format::paths;
 use crate::format::policy::Policy;
@@ -28,6 +27,7 @@ use crate::note::{AllowedSigners, VerifyingKey};
 use crate::plan::keys::Keyring;
 use crate::plan::replay::RunState;
 use crate::plan::times::Bounds;
+use crate::plan::verify::rewrite_rules;
 use crate::schema::history::{self, HistoryState};
 use crate::schema::{Detection, Pack};
 use log::LogFacts;
@@ -301,21 +301,24 @@ impl Store {
         };
         let prior = |job: &str, run: &str| self.prior_files(log, job, run);
         let logged = Logged { manifests: &manifests, files: &files };
-        let mut findings = facts::check(&self.disk, &dir, key, &folder, Some(&logged), &prior);
+        let look = folder.manifest.look();
+        let mut findings = facts::check(&self.disk, &dir, key, &folder, &look, Some(&logged), &prior);
         let rewrites = log.migrated.get(key).map_or(&[][..], Vec::as_slice);
-        if let (ManifestBytes::Bytes(bytes), Some(pack)) = (&folder.manifest, ask.pack) {
+        if let (Some(doc), Some(pack)) = (&look.doc, ask.pack) {
             let logged: Vec<Sha256> = rewrites.iter().map(|(before, _)| *before).collect();
-            schema_findings(key, bytes, pack, &logged, &mut findings);
+            schema_findings(key, doc, pack, &logged, &mut findings);
         }
-        let lies = folder.manifest.digest();
-        let revision = |digest: &Sha256| match &folder.manifest {
-            ManifestBytes::Bytes(bytes) if lies == Some(*digest) => Some(Cow::Borrowed(bytes.as_slice())),
-            _ => self.blobs.get(digest).ok().flatten().map(Cow::Owned),
-        };
+        let lies = look.doc.as_ref().zip(look.sha256());
         for (before, after) in rewrites {
             // A revision that is gone is a finding of the objects.
-            if let (Some(old), Some(new)) = (revision(before), revision(after)) {
-                findings.extend(crate::plan::verify::rewrite_rules(key, &old, &new, &files));
+            let Ok(Some(old)) = self.blobs.get(before) else { continue };
+            let Ok(old) = json::scan(&old) else { continue };
+            if let Some((new, _)) = lies.filter(|(_, lies)| lies == after) {
+                findings.extend(rewrite_rules(key, &old, new, &files));
+            } else if let Ok(Some(new)) = self.blobs.get(after)
+                && let Ok(new) = json::scan(&new)
+            {
+                findings.extend(rewrite_rules(key, &old, &new, &files));
             }
         }
         self.mark_known(state, &mut findings)?;
@@ -385,21 +388,20 @@ impl Store {
 /// is the log's. `logged` are the revisions that the run's migrations started from.
 pub(super) fn schema_findings(
     key: &RunKey,
-    bytes: &[u8],
+    doc: &Doc<'_>,
     pack: &Pack,
     logged: &[Sha256],
     findings: &mut Vec<Finding>,
 ) {
-    let Ok(doc) = crate::base::json::scan(bytes) else { return };
     let finding = |code| Finding::of_run(code, key).at(paths::MANIFEST);
-    match pack.detect(&doc) {
+    match pack.detect(doc) {
         Detection::Known { .. } | Detection::Legacy { .. } => {}
         Detection::Misfit { version, reasons } => {
             findings.push(finding(Code::ShapeUnfit).expected(version).found(reasons.join("; ")));
         }
         other => findings.push(finding(Code::VersionUnknown).found(other)),
     }
-    for check in history::check(bytes, pack).unwrap_or_default() {
+    for check in history::check(doc, pack) {
         let finding = finding(Code::HistoryMismatch);
         match check.state {
             HistoryState::Verified { .. } | HistoryState::NeedsRevision => {}
