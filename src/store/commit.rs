@@ -5,6 +5,7 @@
 //! frame with one fsync, applied, settled into bundles, and its frame retired. Threads that commit at
 //! the same time share the frame (`group`). Recovery runs the same steps from the frame alone.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::apply::{Foreign, Target};
@@ -290,6 +291,9 @@ impl Operation {
             self.states()?;
         }
         let store = self.store.clone();
+        // Before the lock, so that processes do not wait for each other's flushes. The writer keeps its
+        // segment to itself until what it wrote is settled.
+        let (_writer, segments) = self.keep_all(group)?;
         let mut session = Session::open(&store)?;
         let recovered = std::mem::take(&mut session.foreign);
         let author = self.author.clone();
@@ -297,8 +301,6 @@ impl Operation {
         if let Some(states) = &mut self.states {
             states.advance(&session.head)?;
         }
-        // The writer keeps its segment to itself until what it wrote is settled.
-        let (_writer, segments) = self.keep_all(group)?;
         let mut filled = self.fill_group(session.head.size, group)?;
         if !filled.entries.is_empty() {
             let bytes = self.with_run_map(&mut session, &mut filled, group)?;
@@ -320,7 +322,10 @@ impl Operation {
     fn keep_all(&self, group: &[Request]) -> Result<(Option<BlobWriter>, Vec<Mark>), StoreError> {
         let mut all: Vec<Mark> = group.iter().flat_map(|request| request.marks.iter().copied()).collect();
         let mut writer = None;
-        for blob in group.iter().flat_map(|request| &request.kept) {
+        // The same bytes are often kept again and again within a batch.
+        let mut seen = HashSet::new();
+        let kept = group.iter().flat_map(|request| &request.kept);
+        for blob in kept.filter(|blob| seen.insert(blob.as_slice())) {
             writer.get_or_insert_with(|| self.store.blobs.writer()).put_small(blob)?;
         }
         if let Some(writer) = &mut writer {
@@ -372,8 +377,10 @@ impl Operation {
                     Err(error) => return Ok(Err((at, error))),
                     Ok(Err(conflict)) => answers.push(Err(conflict)),
                     Ok(Ok((entry, bytes))) => {
-                        filled.of_runs |= entry.run().is_some();
+                        let of_run = entry.job_id.is_some();
+                        filled.of_runs |= of_run;
                         answers.push(Ok(Committed { entry: index, foreign: false }));
+                        let entry = of_run.then(|| Box::new(entry));
                         filled.entries.push(Entered { request: at, change: change_at, entry, bytes });
                     }
                 }
@@ -392,8 +399,8 @@ impl Operation {
     ) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut all: Vec<Vec<u8>> =
             filled.entries.iter_mut().map(|new| std::mem::take(&mut new.bytes)).collect();
-        let Some(last) = filled.entries.iter().rfind(|new| new.entry.run().is_some()) else { return Ok(all) };
-        let new = filled.entries.iter().map(|new| &new.entry).zip(all.iter().map(Vec::as_slice));
+        let Some(last) = filled.entries.iter().rfind(|new| new.entry.is_some()) else { return Ok(all) };
+        let new = filled.entries.iter().map(|new| new.entry(group)).zip(all.iter().map(Vec::as_slice));
         if let Some(map) = session.map()?.apply(&self.store, new)? {
             // In the name of one whose actor is durable with this batch.
             let clock = &*self.store.context.clock;
@@ -415,7 +422,8 @@ impl Operation {
         group: &[Request],
     ) -> Result<Vec<Vec<Foreign>>, StoreError> {
         let mut foreign: Vec<Vec<Foreign>> = group.iter().map(|_| Vec::new()).collect();
-        for Entered { request, change, entry, .. } in &filled.entries {
+        for new in &filled.entries {
+            let (Entered { request, change, .. }, entry) = (new, new.entry(group));
             let staged = match &group[*request].changes[*change] {
                 Change::Store(entry) => {
                     self.store.place_installed(entry)?;
@@ -578,8 +586,19 @@ struct Filled {
 struct Entered {
     request: usize,
     change: usize,
-    entry: Entry,
+    /// Of a run; any other is the change's own but for its head.
+    entry: Option<Box<Entry>>,
     bytes: Vec<u8>,
+}
+
+impl Entered {
+    fn entry<'e>(&'e self, group: &'e [Request]) -> &'e Entry {
+        match (&self.entry, &group[self.request].changes[self.change]) {
+            (Some(entry), _) => entry,
+            (None, Change::Store(entry)) => entry,
+            (None, Change::Run { .. }) => unreachable!("entries of runs are kept"),
+        }
+    }
 }
 
 impl Store {
