@@ -5,14 +5,15 @@ Usage: scripts/crash-sweep.py [--errors [--error NAME]] [--call NAME] [--only CO
                               [--dir DIR] [PROGRAM]
 
 For every point: a fresh copy of a small store, the command under strace with one fault, then `verify` (which must find
-nothing but what the command was to mend), the same command again without a fault (which must finish and come to the
-same runs as without a fault), `verify` again. With --errors each call fails once with each of several errors in place
+nothing but what the command was to mend), each run and each document outside the store as before or after, the same
+command again without a fault (which must finish and come to the same runs and documents as without a fault), `verify`
+again. With --errors each call fails once with each of several errors in place
 of the kill: the command must succeed or say why, never panic, and both checks and the second run must hold.
 
---error, --call and --only leave one error, system call or command; --slice N tries every N-th point. --dir says where to work (default: /dev/shm, else the folder for temporary
+--error, --call and --only (which may be repeated) leave one error, system call or command; --slice N tries every N-th point. --dir says where to work (default: /dev/shm, else the folder for temporary
 files). PROGRAM is target/debug/strongroom. Prints a table; the exit code is 1 if a point is bad. Needs strace.
 """
-import argparse, collections, json, multiprocessing, os, re, shutil, subprocess, sys, tempfile
+import argparse, collections, contextlib, ctypes, json, multiprocessing, os, re, shutil, sqlite3, subprocess, sys, tempfile, time
 
 CHANGING = (
     "write writev pwrite64 pwritev fsync fdatasync syncfs sync_file_range rename renameat renameat2 link linkat symlink "
@@ -27,6 +28,47 @@ OTHERS = "EIO ENOSPC EDQUOT EACCES EINTR EROFS"
 # Calls that a kernel may not have, or a filesystem not offer: refusing these must be got around.
 ABSENT = {"openat2": "ENOSYS", "renameat2": "EINVAL", "fallocate": "EOPNOTSUPP", "ioctl": "EOPNOTSUPP"}
 PROGRAM = ""
+# A pack for documents outside the store: a member gets a value, and the version is written down.
+PACK = """
+[pack]
+name = "notes"
+version = "1.0.0"
+version_at = "/v"
+unlabelled = ["null"]
+head = "2"
+order = "graph"
+
+[[shape]]
+version = "1"
+schema = "any.json"
+
+[[shape]]
+version = "2"
+schema = "any.json"
+
+[[legacy]]
+rule = "no-label"
+version = "1"
+when = [{ absent_or_empty = "/v" }]
+
+[carrier.sqlite]
+table = "notes"
+key = "id"
+
+[[carrier.sqlite.column]]
+name = "v"
+declaration = "TEXT DEFAULT '1'"
+
+[[migration]]
+from = "1"
+to = "2"
+
+[[migration.step]]
+op = "default"
+path = "/done"
+json = "1"
+also_null = true
+"""
 
 
 class Command:
@@ -52,6 +94,18 @@ COMMANDS = [
     Command("restore, a whole run", "missing", "--store store restore RUN", between=(0, 3)),
     Command("reindex", "migrated", "--store store reindex"),
     Command("audit checkpoint", "unpublished", "--store store audit checkpoint"),
+    Command("audit key rotate", "keyed", "--store store audit key rotate"),
+    Command("audit key retire", "rotated", "--store store audit key retire KEY", again=(0, 4, 5, 8)),
+    Command("migrate, JSON", "keyed", "--store store migrate --pack pack docs/a.json"),
+    Command("migrate, JSON Lines", "keyed", "--store store migrate --pack pack docs/lines.jsonl"),
+    Command("migrate, SQLite", "keyed", "--store store migrate --pack pack docs/delete.db"),
+    Command("migrate, SQLite WAL", "keyed", "--store store migrate --pack pack docs/wal.db"),
+    Command("rollback, JSON", "carried", "--store store rollback --operation JSON"),
+    Command("rollback, JSON Lines", "carried", "--store store rollback --operation LINES"),
+    Command("rollback, SQLite", "carried", "--store store rollback --operation DELETE"),
+    Command("rollback, SQLite WAL", "carried", "--store store rollback --operation WAL"),
+    Command("pack install", "keyed", "--store store pack install pack"),
+    Command("review", "migrated", "--reason read --store store review --outcome accepted RUN"),
 ]
 
 
@@ -69,12 +123,23 @@ def must(argv, cwd):
 
 
 def templates(top):
-    """The stores that commands start from, and what the commands name."""
-    def after(old, new):
-        shutil.copytree(os.path.join(top, old), os.path.join(top, new), symlinks=True)
-        return os.path.join(top, new)
+    """The stores that commands start from, and what the commands name. All are made in the one place where they run."""
+    at = os.path.join(top, "box/at")
+    made = []
 
-    base = os.path.join(top, "empty")
+    def after(old, new):
+        keep()
+        if old != made[-1]:
+            shutil.rmtree(at)
+            shutil.copytree(os.path.join(top, old), at, symlinks=True)
+        made.append(new)
+        return at
+
+    def keep():
+        shutil.copytree(at, os.path.join(top, made[-1]), symlinks=True, dirs_exist_ok=True)
+
+    base = at
+    made.append("empty")
     os.makedirs(os.path.join(base, "home"))
     must("demo demo", base)
     shutil.move(os.path.join(base, "demo/old-system/artifacts"), os.path.join(base, "old"))
@@ -89,6 +154,7 @@ def templates(top):
     with open(os.path.join(base, "out/large.bin"), "wb") as file:
         file.write(os.urandom(300 << 10))
     os.chmod(os.path.join(base, "run.sh"), 0o755)
+    carriers(base)
     at = after("empty", "adopted")
     must("init store", at)
     must("--store store adopt old", at)
@@ -110,24 +176,83 @@ def templates(top):
     shutil.rmtree(os.path.join(run_dir, "outputs"))
     at = after("migrated", "missing")
     shutil.rmtree(os.path.join(at, "store/artifacts", place))
+    at = after("keyed", "rotated")
+    names["KEY"] = json.loads(must("--store store --json audit key list", at))["keys"][0]["id"]
+    must("--store store audit key rotate", at)
+    at = after("keyed", "carried")
+    for word, path in (("JSON", "a.json"), ("LINES", "lines.jsonl"), ("DELETE", "delete.db"), ("WAL", "wal.db")):
+        names[word] = re.search(r'"operation": ?"([^"]+)"', must(f"--store store --json migrate --pack pack docs/{path}", at)).group(1)
     at = after("keyed", "unpublished")
     os.rename(os.path.join(at, "home/.config"), os.path.join(at, "home/aside"))
     must("--store store migrate", at)
     os.rename(os.path.join(at, "home/aside"), os.path.join(at, "home/.config"))
+    keep()
+    shutil.rmtree(at)
     return names
 
 
+def carriers(base):
+    """Documents outside the store, of each kind, and a pack for them."""
+    files = {
+        "pack/pack.toml": PACK,
+        "pack/any.json": '{"type": "object", "properties": {"n": {}, "v": {}, "done": {}, "t": {}, "id": {}}}',
+        "docs/a.json": '{\n  "n": 1e3,\n  "t": "a"\n}',
+        "docs/lines.jsonl": "".join(f'{{"n": {n}.50}}\r\n' for n in range(400)),
+    }
+    for name, text in files.items():
+        os.makedirs(os.path.dirname(os.path.join(base, name)), exist_ok=True)
+        with open(os.path.join(base, name), "w", newline="") as file:
+            file.write(text)
+    for mode in ("delete", "wal"):
+        with contextlib.closing(sqlite3.connect(os.path.join(base, f"docs/{mode}.db"), isolation_level=None)) as db:
+            db.execute(f"PRAGMA journal_mode = {mode}")
+            db.execute("CREATE TABLE notes (id INTEGER PRIMARY KEY, n INTEGER, t TEXT, done REAL)")
+            for n in range(40):
+                db.execute("INSERT INTO notes (n, t) VALUES (?, ?)", (n, "x" * 100))
+
+
+def documents(cwd):
+    """What each document outside the store holds; asked of a copy, since whoever opens a database may mend it."""
+    held, folder = {}, cwd + "-docs"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(os.path.join(cwd, "docs"), folder)
+    for name in sorted(os.listdir(folder)):
+        path = os.path.join(folder, name)
+        if name.endswith(".db"):
+            with contextlib.closing(sqlite3.connect(path)) as db:
+                held[name] = list(db.execute("PRAGMA integrity_check")) + list(db.iterdump())
+                held[name].append(db.execute("PRAGMA journal_mode").fetchone())
+        elif not name.endswith(("-wal", "-shm", "-journal")):
+            with open(path, "rb") as file:
+                held[name] = file.read()
+    return held
+
+
 def state(cwd):
-    """What every run comes to, without times."""
+    """What every run and every document comes to, without times."""
+    return runs(cwd), documents(cwd)
+
+
+def runs(cwd):
     ran = run("--store store --json list".split(), cwd)
     if ran.returncode:
-        return f"list exits {ran.returncode}"
-    return sorted(json.dumps({k: v for k, v in row.items() if "time" not in k and "at" != k[-2:]}, sort_keys=True) for row in json.loads(ran.stdout)["runs"])
+        return [f"list exits {ran.returncode}"]
+    rows = json.loads(ran.stdout)["runs"]
+    return sorted(json.dumps({k: v for k, v in row.items() if "time" not in k and "at" != k[-2:]}, sort_keys=True) for row in rows)
+
+
+def between(now, before, after):
+    """What is neither as before nor as after. A file of our own making may lie beside a document until the next command."""
+    odd = [row for row in now[0] if row not in before[0] and row not in after[0]]
+    odd += [row for row in before[0] if row in after[0] and row not in now[0]]
+    names = [name for name in {**now[1], **before[1]} if not name.startswith(".tmp-strongroom-")]
+    return odd + [name for name in names if now[1].get(name) not in (before[1].get(name), after[1].get(name))]
 
 
 def points(command, argv, top, errors):
     """Every call that can change a file, as (name, how many of that name it is), from a run without a fault."""
-    cwd = copy(command, top, "plain")
+    cwd = copy(command, top)
+    before = ([], documents(cwd)) if command.template == "empty" else state(cwd)
     wrap = ["strace", "-qq", "-s", "0", "-o", "../trace", "-e", "trace=" + ",".join("?" + c for c in CHANGING)]
     ran = run(argv, cwd, wrap)
     if ran.returncode != 0:
@@ -146,20 +271,52 @@ def points(command, argv, top, errors):
             if call != "flock" or errors:
                 found.append((call, counts[call]))
     end = state(cwd)
-    shutil.rmtree(os.path.dirname(cwd))
-    return found, end
+    return found, before, end
 
 
-def copy(command, top, what):
-    cwd = os.path.join(tempfile.mkdtemp(prefix=what, dir=top), "at")
-    shutil.copytree(os.path.join(top, command.template), cwd, symlinks=True)
+def clear(cwd):
+    """Leaves nothing there, whatever the modes of its folders."""
+    if os.path.exists(cwd):
+        shutil.rmtree(cwd, ignore_errors=True)
+        if os.path.exists(cwd):
+            subprocess.run(["chmod", "-R", "u+rwX", cwd], check=False)
+            shutil.rmtree(cwd)
+
+
+def copy(command, top):
+    cwd = os.path.join(top, "box/at")
+    clear(cwd)
+    subprocess.run(["cp", "-a", "--reflink=auto", os.path.join(top, command.template), cwd], check=True)
     return cwd
+
+
+@contextlib.contextmanager
+def boxes(folder, jobs):
+    """A folder for all, and how many may work at once: the log names absolute paths, so every trial lies at `box/at`,
+    and each process sees a folder of its own there. Where the kernel does not let it, one works at a time."""
+    with tempfile.TemporaryDirectory(dir=folder) as top:
+        os.mkdir(os.path.join(top, "box"))
+        child = multiprocessing.Process(target=own_box, args=(top,))
+        child.start()
+        child.join()
+        yield top, jobs if child.exitcode == 0 else 1
+        clear(os.path.join(top, "box/at"))
+
+
+def own_box(top):
+    """Gives this process a folder of its own at `box`."""
+    mine = tempfile.mkdtemp(prefix="box-", dir=top)
+    box = os.path.join(top, "box")
+    libc = ctypes.CDLL(None, use_errno=True)
+    newns, private, bind = 0x20000, 0x44000, 0x1000
+    if libc.unshare(newns) or libc.mount(b"none", b"/", None, private, None) or libc.mount(mine.encode(), box.encode(), None, bind, None):
+        sys.exit(1)
 
 
 def attempt(job):
     """One point; gives what is wrong with it, or nothing."""
-    command, argv, top, call, count, error, end = job
-    cwd = copy(command, top, "trial")
+    command, argv, top, call, count, error, before, end = job
+    cwd = copy(command, top)
     try:
         fault = f"{call}:error={error}:when={count}" if error else f"{call}:signal=KILL:when={count}"
         wrap = ["strace", "-qq", "-s", "0", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={fault}"]
@@ -177,6 +334,8 @@ def attempt(job):
         check = run("--store store verify".split(), cwd)
         if check.returncode not in command.between:
             return place + f"verify exits {check.returncode} in between: {check.stdout.decode()}{check.stderr.decode()}"
+        if command.template != "empty" and (odd := between(state(cwd), before, end)):
+            return place + f"neither before nor after: {odd}"
         again = run(argv, cwd)
         if again.returncode not in command.again:
             return place + f"run again exits {again.returncode}: {(again.stdout + again.stderr).decode()}"
@@ -191,8 +350,6 @@ def attempt(job):
             return place + f"another end: {now}\nnot {end}"
     except subprocess.TimeoutExpired as error:
         return f"{command.name}: {call} {count}: hangs: {error}"
-    finally:
-        shutil.rmtree(os.path.dirname(cwd), ignore_errors=True)
     return None
 
 
@@ -204,30 +361,30 @@ def main():
     parser.add_argument("--call")
     parser.add_argument("--slice", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--only")
+    parser.add_argument("--only", action="append")
     parser.add_argument("--dir", default="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     parser.add_argument("program", nargs="?", default="target/debug/strongroom")
     args = parser.parse_args()
     PROGRAM = os.path.abspath(args.program)
     bad, total = [], 0
-    print(f"{'command':24}{'points':>8}{'bad':>6}")
-    with tempfile.TemporaryDirectory(dir=args.dir) as top, multiprocessing.Pool(args.jobs) as pool:
+    print(f"{'command':24}{'points':>8}{'bad':>6}{'per s':>7}")
+    with boxes(args.dir, args.jobs) as (top, workers), multiprocessing.Pool(workers, own_box if workers > 1 else None, (top,)) as pool:
         names = templates(top)
         for command in COMMANDS:
-            if args.only not in (None, command.name):
+            if args.only and command.name not in args.only:
                 continue
             argv = [names.get(word, word) for word in command.argv.split()]
-            found, end = points(command, argv, top, args.errors)
+            found, before, end = points(command, argv, top, args.errors)
             jobs = []
             for call, count in found:
                 if args.call not in (None, call):
                     continue
                 words = f"{ERRORS.get(call, OTHERS)} {ABSENT.get(call, '')}".split() if args.errors else [None]
                 chosen = [word for word in words if args.error in (None, word)]
-                jobs += [(command, argv, top, call, count, error, end) for error in chosen]
-            jobs = jobs[:: args.slice]
+                jobs += [(command, argv, top, call, count, error, before, end) for error in chosen]
+            jobs, begun = jobs[:: args.slice], time.monotonic()
             wrong = [answer for answer in pool.imap_unordered(attempt, jobs, chunksize=4) if answer]
-            print(f"{command.name:24}{len(jobs):8}{len(wrong):6}", flush=True)
+            print(f"{command.name:24}{len(jobs):8}{len(wrong):6}{len(jobs) / (time.monotonic() - begun):7.1f}", flush=True)
             bad += wrong
             total += len(jobs)
     print(f"{'all':24}{total:8}{len(bad):6}")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Searches the states that a power loss could leave after each system call of each writing command.
 
-Usage: scripts/power-loss.py [--failed] [--mutants] [--only COMMAND] [--slice N] [--random N] [--jobs N] [--dir DIR] [PROGRAM]
+Usage: scripts/power-loss.py [--failed] [--mutants] [--only COMMAND] [--skip COMMAND] [--slice N] [--random N] [--jobs N] [--dir DIR] [PROGRAM]
 
 Each command runs once under strace. From its calls this program computes what a disk may hold if the power goes after any
 of them, under two readings of what the kernel promises:
@@ -20,7 +20,7 @@ acknowledged by an exit, is in the log still.
 miss are listed. --slice N takes every N-th state, --random N states by chance per crash point with many choices.
 Prints a table; the exit code is 1 if a state is bad. Needs strace.
 """
-import argparse, collections, hashlib, importlib.util, itertools, json, multiprocessing, os, random, re, shutil, sys, tempfile
+import argparse, collections, hashlib, importlib.util, itertools, json, multiprocessing, os, random, re, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 spec = importlib.util.spec_from_file_location("crash_sweep", os.path.join(HERE, "crash-sweep.py"))
@@ -31,17 +31,25 @@ spec.loader.exec_module(sweep)
 CALLS = (
     "open openat openat2 creat read write writev pwrite64 lseek truncate ftruncate fsync fdatasync syncfs rename renameat "
     "renameat2 link linkat unlink unlinkat mkdir mkdirat rmdir close dup dup2 dup3 fcntl chmod fchmod fchmodat fchmodat2 "
-    "copy_file_range sendfile symlink symlinkat ioctl fallocate"
+    "copy_file_range sendfile symlink symlinkat ioctl fallocate chdir fchdir clone clone3 fork vfork execve"
 ).split()
 FLUSHES = ("fsync", "fdatasync", "syncfs")
+CLONES = ("clone", "clone3", "fork", "vfork")
 
 
 def calls(trace):
-    """The calls that succeeded, and the flushes that failed, as (name, arguments, result); in order of their ends."""
-    begun = {}
+    """The calls that succeeded, and the flushes that failed, as (process, name, arguments, result); in order of their ends.
+    A process may call before the end of the call that made it: its first line brings that call forward."""
+    begun, seen = {}, set()
     for line in trace:
         pid, _, rest = line.rstrip("\n").partition(" ")
         rest = rest.strip()
+        if pid not in seen:
+            seen.add(pid)
+            parents = [(parent, text) for parent, text in begun.items() if text.startswith(tuple(name + "(" for name in CLONES))]
+            if parents:
+                parent, text = parents[0]
+                yield parent, "clone", text, int(pid)
         if rest.endswith("<unfinished ...>"):
             begun[pid] = rest[: -len("<unfinished ...>")].rstrip()
             continue
@@ -50,7 +58,11 @@ def calls(trace):
         if match := re.match(r"(\w+)\((.*)\)\s+= (-?\d+)", rest):
             name, args, result = match.group(1), match.group(2), int(match.group(3))
             if result >= 0 or name in FLUSHES:
-                yield name, args, result
+                if name not in CLONES:
+                    yield pid, name, args, result
+                elif str(result) not in seen:
+                    seen.add(str(result))
+                    yield pid, "clone", args, result
 
 
 def texts(args):
@@ -64,13 +76,21 @@ class Unit:
         self.seq, self.owner, self.names, self.write, self.touches = seq, owner, names, write, touches
 
 
+class Process:
+    """What a process has open, what of it an exec closes, and where it is."""
+
+    def __init__(self, fds, closing, cwd):
+        self.fds, self.closing, self.cwd = fds, closing, cwd
+
+
 class Disk:
     """What the calls do to the files below one folder."""
 
     def __init__(self, top):
         self.top, self.files, self.folders, self.modes = top, {}, {}, {}
-        self.fds, self.units, self.flushes, self.seq = {}, [], [], 0
+        self.units, self.flushes, self.seq = [], [], 0
         self.root = self.load(top)
+        self.processes, self.at = {}, None
         self.base = {ino: dict(names) for ino, names in self.folders.items()}
         self.sizes = {}
 
@@ -95,11 +115,11 @@ class Disk:
                 return None
             here, path = self.root, path[len(top) + 1 :]
         elif at is None or at == "AT_FDCWD":
-            here = self.root
+            here = self.at.cwd
         else:
-            if int(at) not in self.fds:
+            if int(at) not in self.at.fds:
                 return None
-            here = self.fds[int(at)][0]
+            here = self.at.fds[int(at)][0]
         folder, name = None, b"."
         for part in [part for part in path.split(b"/") if part not in (b"", b".")]:
             if here is None or here not in self.folders:
@@ -139,8 +159,11 @@ class Disk:
         self.sizes[ino] = length
 
     def opened(self, place, flags, mode, result):
+        self.at.closing.discard(result)
+        if "O_CLOEXEC" in flags:
+            self.at.closing.add(result)
         if place is None:
-            self.fds.pop(result, None)
+            self.at.fds.pop(result, None)
             return
         folder, name, ino = place
         if ino is None:
@@ -148,22 +171,41 @@ class Disk:
             self.rename({folder: {name: ino}})
         elif "O_TRUNC" in flags and self.size(ino):
             self.cut(ino, 0)
-        self.fds[result] = [ino, 0, "O_APPEND" in flags]
+        self.at.fds[result] = [ino, 0, "O_APPEND" in flags]
 
-    def does(self, name, args, result):
+    def does(self, pid, name, args, result):
         self.seq += 1
+        self.at = self.processes.setdefault(pid, Process({}, set(), self.root))
+        fds = self.at.fds
         parts = [part.strip() for part in args.split(",")]
-        fd = self.fds.get(int(parts[0])) if parts[0].isdigit() else None
+        fd = fds.get(int(parts[0])) if parts[0].isdigit() else None
         mode = int(match.group(1), 8) if (match := re.search(r"\b(0[0-7]{3,4})\b", re.sub(r'"[^"]*"', "", args))) else 0o666
         if name in ("open", "creat"):
             self.opened(self.find(args), args + ("O_TRUNC" if name == "creat" else ""), mode, result)
         elif name in ("openat", "openat2"):
             self.opened(self.find(args, 0, parts[0]), args, mode, result)
+        elif name == "clone":
+            share = "CLONE_FILES" in args
+            self.processes[str(result)] = self.at if share else Process(dict(fds), set(self.at.closing), self.at.cwd)
+        elif name == "execve":
+            for number in self.at.closing:
+                fds.pop(number, None)
+            self.at.closing.clear()
+        elif name == "chdir":
+            place = self.find(args)
+            self.at.cwd = place and place[2]
+        elif name == "fchdir":
+            self.at.cwd = fd and fd[0]
         elif name == "close":
-            self.fds.pop(int(parts[0]), None)
+            fds.pop(int(parts[0]), None)
         elif name in ("dup", "dup2", "dup3") or (name == "fcntl" and "F_DUPFD" in args):
+            if int(parts[0]) != result:
+                fds.pop(result, None)
+                self.at.closing.discard(result)
             if fd:
-                self.fds[result] = fd
+                fds[result] = fd
+            if "CLOEXEC" in args:
+                self.at.closing.add(result)
         elif name in ("mkdir", "mkdirat"):
             place = self.find(args, 0, parts[0] if name == "mkdirat" else None)
             if place:
@@ -213,6 +255,14 @@ class Disk:
             self.put(fd[0], int(parts[-1]), texts(args)[0][:result])
         elif name == "ftruncate":
             self.cut(fd[0], int(parts[1]))
+        elif name == "copy_file_range" and parts[1] == parts[3] == "NULL":
+            into = fds.get(int(parts[2]))
+            begin = fd[1]
+            fd[1] += result
+            if into:
+                now = self.content(fd[0], [unit.write for unit in self.units if unit.owner == fd[0] and unit.write])
+                self.put(into[0], into[1], now[begin : begin + result])
+                into[1] += result
         elif name in ("truncate", "copy_file_range", "sendfile") or (name == "ioctl" and "FICLONE" in args):
             raise SystemExit(f"{name} is made, which this search does not know")
 
@@ -258,16 +308,20 @@ class Disk:
                 found[path] = (ino, None)
                 walk += [(path + b"/" + name if path else name, child) for name, child in folders[ino].items()]
             else:
-                text = bytearray(self.files[ino])
-                for offset, data in writes.get(ino, ()):
-                    if len(text) < offset:
-                        text.extend(bytes(offset - len(text)))
-                    if data is None:
-                        del text[offset:]
-                    else:
-                        text[offset : offset + len(data)] = data
-                found[path] = (ino, bytes(text))
+                found[path] = (ino, self.content(ino, writes.get(ino, ())))
         return found
+
+    def content(self, ino, writes):
+        """A file's bytes after these writes."""
+        text = bytearray(self.files[ino])
+        for offset, data in writes:
+            if len(text) < offset:
+                text.extend(bytes(offset - len(text)))
+            if data is None:
+                del text[offset:]
+            else:
+                text[offset : offset + len(data)] = data
+        return bytes(text)
 
     def states(self, model, until, chance, count, dropped=None):
         """What a crash after the call `until` may leave: units, and other writes for some of them."""
@@ -304,11 +358,36 @@ def subsets(units, chance, count):
     return picks + [[unit for unit in units if chance.random() < 0.5] for _ in range(count)]
 
 
-def digest(tree):
-    state = hashlib.sha256()
-    for path, (_, text) in sorted(tree.items()):
-        state.update(path + (b"/" if text is None else b"\0" + hashlib.sha256(text).digest()))
-    return state.digest()
+class Digests:
+    """Digests of states. Most states share most of their names and bytes, so what was worked out is kept."""
+
+    def __init__(self, disk):
+        self.disk, self.names, self.bytes = disk, {}, {}
+        self.numbers = {unit: number for number, unit in enumerate(disk.units)}
+
+    def of(self, units, spoiled):
+        names, writes = [], collections.defaultdict(list)
+        for number in sorted(map(self.numbers.get, units)):
+            unit = self.disk.units[number]
+            if unit.names is None:
+                writes[unit.owner].append((number, spoiled.get(unit, unit.write) if unit in spoiled else None))
+            else:
+                names.append(number)
+        key = tuple(names)
+        if key not in self.names:
+            found = self.disk.tree([self.disk.units[number] for number in names], {})
+            self.names[key] = [(path, ino, text is None) for path, (ino, text) in sorted(found.items())]
+        state = hashlib.sha256()
+        for path, ino, folder in self.names[key]:
+            state.update(path + (b"/" if folder else b"\0" + self.text(ino, writes.get(ino, ()))))
+        return state.digest()
+
+    def text(self, ino, writes):
+        key = ino, tuple((number, other and (len(other[1] or b""), hash(other))) for number, other in writes)
+        if key not in self.bytes:
+            changes = [other or self.disk.units[number].write for number, other in writes]
+            self.bytes[key] = hashlib.sha256(self.disk.content(ino, changes)).digest()
+        return self.bytes[key]
 
 
 def lay_out(tree, modes, at):
@@ -343,19 +422,18 @@ class Run:
 
     def __init__(self, command, argv, top, inject=None):
         self.command, self.argv, self.top = command, argv, top
-        cwd = sweep.copy(command, top, "plain")
+        cwd = sweep.copy(command, top)
         self.before = log(cwd) if os.path.exists(os.path.join(cwd, "store/strongroom.toml")) else []
         self.disk = Disk(cwd)
-        trace = os.path.join(os.path.dirname(cwd), "trace")
+        trace = os.path.join(top, "trace")
         wrap = ["strace", "-f", "-qq", "-xx", "-s", "4000000", "-o", trace, "-e", "trace=" + ",".join("?" + c for c in CALLS)]
         ran = sweep.run(argv, cwd, wrap + (["-e", f"inject={inject}"] if inject else []))
         with open(trace) as file:
-            for name, args, result in calls(file):
-                self.disk.does(name, args, result)
+            for call in calls(file):
+                self.disk.does(*call)
         faithful(self.disk, cwd)
         self.kept = {path: open(os.path.join(cwd, path), "rb").read() for path in kept(cwd)}
         self.after, self.end, self.code = log(cwd), sweep.state(cwd), ran.returncode
-        shutil.rmtree(os.path.dirname(cwd))
 
     def lost(self, cwd):
         """What of an acknowledged end is not there."""
@@ -370,13 +448,14 @@ class Run:
         """The states to check, each once: a name for it, the numbers of its units, other writes, whether it was acknowledged."""
         disk, chance = self.disk, random.Random(1)
         last = disk.seq + 1
-        numbers = {unit: number for number, unit in enumerate(disk.units)}
+        digests = Digests(disk)
+        numbers = digests.numbers
         points = sorted({unit.seq for unit in disk.units} | {seq for seq, *_ in disk.flushes} | {last})
         for until in [point for point in points if point >= first]:
             told = until == last and self.code == 0
             for model in ("strict", "ordered"):
                 for number, (units, spoiled) in enumerate(disk.states(model, until, chance, args.random, dropped)):
-                    key = digest(disk.tree(units, spoiled)), told
+                    key = digests.of(units, spoiled), told
                     if key not in seen:
                         seen.add(key)
                         place = f"{self.command.name}: {model}, after call {until} of {last}, state {number}"
@@ -390,9 +469,9 @@ def attempt(job):
     """Checks one state of the run; gives what is wrong with it, or nothing."""
     place, units, spoiled, told = job
     command, disk = RUN.command, RUN.disk
-    box = tempfile.mkdtemp(prefix="state", dir=RUN.top)
-    cwd = os.path.join(box, "at")
+    cwd = os.path.join(RUN.top, "box/at")
     try:
+        sweep.clear(cwd)
         lay_out(disk.tree([disk.units[n] for n in units], {disk.units[n]: w for n, w in spoiled.items()}), disk.modes, cwd)
         check = sweep.run("--store store verify".split(), cwd)
         if check.returncode not in ((0,) if told else command.between):
@@ -412,9 +491,6 @@ def attempt(job):
             return f"{place}: the log lost entries: {len(now)} are there, {len(RUN.before)} were acknowledged"
     except (OSError, sweep.subprocess.TimeoutExpired) as error:
         return f"{place}: {error}"
-    finally:
-        sweep.subprocess.run(["chmod", "-R", "u+rwX", box], check=False)
-        shutil.rmtree(box, ignore_errors=True)
     return None
 
 
@@ -422,7 +498,7 @@ def check(run, jobs, workers):
     """What is wrong with the states of a run, as it is found."""
     global RUN
     RUN = run  # The processes of the pool are copies of this one.
-    with multiprocessing.Pool(workers) as pool:
+    with multiprocessing.Pool(workers, sweep.own_box if workers > 1 else None, (run.top,)) as pool:
         yield from pool.imap_unordered(attempt, jobs, chunksize=4)
 
 
@@ -477,7 +553,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--failed", action="store_true")
     parser.add_argument("--mutants", action="store_true")
-    parser.add_argument("--only")
+    parser.add_argument("--only", action="append")
+    parser.add_argument("--skip", action="append", default=[])
     parser.add_argument("--slice", type=int, default=1)
     parser.add_argument("--random", type=int, default=4)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
@@ -487,17 +564,16 @@ def main():
     sweep.PROGRAM = os.path.abspath(args.program)
     bad, total = [], 0
     head = ("mutants", "unseen") if args.mutants else ("states", "bad")
-    print(f"{'command':24}{'flushes':>8}{'calls':>7}{head[0]:>8}{head[1]:>7}", flush=True)
-    with tempfile.TemporaryDirectory(dir=args.dir) as top:
+    print(f"{'command':24}{'flushes':>8}{'calls':>7}{head[0]:>8}{head[1]:>7}{'per s':>7}", flush=True)
+    with sweep.boxes(args.dir, args.jobs) as (top, args.jobs):
         names = sweep.templates(top)
         for command in sweep.COMMANDS:
-            # A recorded command's own calls are its own.
-            if args.only not in (None, command.name) or command.name == "record, a command":
+            if args.only and command.name not in args.only or command.name in args.skip:
                 continue
             argv = [names.get(word, word) for word in command.argv.split()]
-            plain = Run(command, argv, top)
+            plain, begun = Run(command, argv, top), time.monotonic()
             count, wrong = mutants(plain, args) if args.mutants else search(command, argv, top, plain, args)
-            print(f"{command.name:24}{len(plain.disk.flushes):8}{plain.disk.seq:7}{count:8}{len(wrong):7}", flush=True)
+            print(f"{command.name:24}{len(plain.disk.flushes):8}{plain.disk.seq:7}{count:8}{len(wrong):7}{count / (time.monotonic() - begun):7.1f}", flush=True)
             bad += wrong
             total += count
     print(f"{'all':24}{'':15}{total:8}{len(bad):7}")

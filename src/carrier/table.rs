@@ -28,6 +28,11 @@ pub enum TableError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+    /// A transaction was interrupted, and only a writer may put that in order.
+    #[error(
+        "an interrupted transaction waits in its journal; open the database once with the program that owns it, or with sqlite3"
+    )]
+    Interrupted,
     /// The database has no such table.
     #[error("the database has no table {0:?}")]
     NoTable(String),
@@ -67,7 +72,10 @@ pub enum TableError {
 type Result<T> = std::result::Result<T, TableError>;
 
 fn sql(what: &'static str) -> impl Fn(rusqlite::Error) -> TableError {
-    move |source| TableError::Sqlite { what, source }
+    move |source| match source.sqlite_error().map(|error| error.extended_code) {
+        Some(rusqlite::ffi::SQLITE_READONLY_ROLLBACK) => TableError::Interrupted,
+        _ => TableError::Sqlite { what, source },
+    }
 }
 
 fn quoted(name: &str) -> String {
@@ -329,9 +337,11 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Opens a database that is there.
+    /// Opens a database that is there. A transaction is durable once it ended: without EXTRA a power loss could
+    /// bring back the journal whose removal ended it, and undo what the log says was done.
     pub fn open(path: &Path, carrier: &SqliteCarrier) -> Result<Self> {
         let db = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        db.execute_batch("PRAGMA synchronous = EXTRA").map_err(sql("open"))?;
         Ok(Self { db, path: path.to_owned(), carrier: carrier.clone() })
     }
 
@@ -392,6 +402,8 @@ impl Writer {
 
     /// Compares rows with what they were before and after.
     pub fn state(&self, rows: &[(Cell, Sha256, Sha256)]) -> Result<State> {
+        // In WAL mode, what is read here may be a commit that was not flushed before its process was stopped.
+        self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(sql("flush"))?;
         let (mut before, mut after) = (true, true);
         for (key, old, new) in rows {
             let found = self.digest_of(key)?;

@@ -265,6 +265,28 @@ fn table_that_cannot_be_changed_safely_is_left() {
     );
 }
 
+#[test]
+fn database_with_an_interrupted_transaction_is_told_of_and_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    std::fs::create_dir_all(root.join("docs")).unwrap();
+    let db = database(&root.join("other.db"));
+    db.execute_batch("PRAGMA cache_size = 1; BEGIN; UPDATE notes SET t = 'half';").unwrap();
+    let bulk = "INSERT INTO notes (t) SELECT hex(randomblob(2000)) FROM notes, notes AS b, notes AS c";
+    db.execute_batch(bulk).unwrap();
+    for name in ["db", "db-journal"] {
+        std::fs::copy(root.join(format!("other.{name}")), root.join(format!("docs/c.{name}"))).unwrap();
+    }
+    let store = fixture::init(&root.join("store"));
+    let (report, rows) = carry(&store, root).unwrap();
+    assert_eq!((report.documents.counts.unreadable, report.changed), (1, 0));
+    let why = rows[0].verdict.reason().unwrap();
+    assert!(why.contains("interrupted transaction") && why.contains("sqlite3"), "{why}");
+    // Opened once for writing, it is as before.
+    assert!(dump(&root.join("docs/c.db"))[1].contains("text61"));
+    assert_eq!(carry(&store, root).unwrap().0.documents.counts.migrated, 4);
+}
+
 fn warnings(store: &Store) -> Vec<String> {
     let report = store.verify(&VerifyOptions::default()).unwrap();
     report.findings.iter().filter(|f| !f.is_failure()).map(|f| f.code.to_string()).collect()
@@ -527,6 +549,11 @@ fn pack_install_killed_anywhere_is_finished_by_the_next_command() {
                 break;
             }
             let store = open(&root);
+            assert_eq!(
+                failures(&store),
+                Vec::<String>::new(),
+                "killed at call {at}, after: {after}: left unsound"
+            );
             fixture::migrate(&store).unwrap();
             assert_eq!(failures(&store), Vec::<String>::new(), "killed at call {at}, after: {after}");
             installed += u64::from(!store.installed_packs().unwrap().is_empty());

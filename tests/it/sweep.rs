@@ -58,6 +58,11 @@ fn power_loss_in_any_model_leaves_the_store_sound() {
 }
 
 #[test]
+fn power_loss_brings_back_no_journal_of_a_table_that_was_migrated() {
+    run("scripts/power-loss.py", &["--random", "2", "--slice", "200", "--only", "migrate, SQLite"]);
+}
+
+#[test]
 fn power_loss_search_misses_no_flush_of_a_checkpoint_that_is_left_out() {
     let args = ["--mutants", "--random", "2", "--only", "audit checkpoint"];
     if let Some(told) = run("scripts/power-loss.py", &args) {

@@ -142,7 +142,10 @@ impl Target {
         match (ends.file, &self.table) {
             (Some((before, after)), _) => Ok(self.file_state(&before, &after)?),
             (None, Some(carrier)) => {
-                Ok(table_state(&self.path, carrier, ends.plan).unwrap_or(TargetState::Foreign))
+                let state = table_state(&self.path, carrier, ends.plan).unwrap_or(TargetState::Foreign);
+                // A process that was stopped may have removed its journal and not made that durable.
+                self.disk.sync_dir(self.folder())?;
+                Ok(state)
             }
             (None, None) => Ok(TargetState::Foreign),
         }
