@@ -304,6 +304,20 @@ mod tests_with_the_feature {
         assert_eq!(SignedNote::sign(longer, &[&signer]), Err(NoteError::NotSignable));
     }
 
+    /// AWS-LC shares nothing with what signed.
+    #[cfg(feature = "aws-lc-rs")]
+    #[test]
+    fn ml_dsa_signatures_are_taken_by_another_library() {
+        use aws_lc_rs::signature::{ML_DSA_44, UnparsedPublicKey};
+        for seed in 1..20 {
+            let (signer, made) = (key(seed), key(seed).sign_text(TEXT).unwrap());
+            let public = UnparsedPublicKey::new(&ML_DSA_44, signer.verifying_key().bytes());
+            let message = message(signer.verifying_key().name(), TEXT, 0).unwrap();
+            assert!(public.verify(&message, &made[8..]).is_ok(), "seed {seed}");
+            assert!(public.verify(&message[1..], &made[8..]).is_err(), "seed {seed}");
+        }
+    }
+
     /// Project Wycheproof's vectors, those without a context: C2SP signs without one.
     #[test]
     fn ml_dsa_signatures_of_the_wycheproof_vectors_are_judged_as_they_say() {
