@@ -56,6 +56,8 @@ mod real_runs;
 mod sigilzero;
 mod source;
 #[cfg(feature = "cli")]
+mod storm;
+#[cfg(feature = "cli")]
 mod sweep;
 mod tamper;
 mod tidy;
