@@ -17,7 +17,7 @@ use crate::format::batch::Mark;
 use crate::format::head::Head;
 
 /// The longest that a batch waits for the threads of the batch before it to come again.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(20);
 /// What is written of one request's own blobs is bounded by what is held in memory for a whole batch.
 const GROUP_BYTES: usize = 16 << 20;
 
