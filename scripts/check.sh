@@ -58,6 +58,7 @@ fi
 if cargo clippy --version >/dev/null 2>&1; then
     step "lints" cargo clippy --locked --all-targets -- -D warnings
     step "lints, with WebAssembly" cargo clippy --locked --all-targets --features wasm -- -D warnings
+    step "lints, with ML-DSA-44 and AWS-LC" cargo clippy --locked --all-targets --features ml-dsa,aws-lc-rs -- -D warnings
     step "lints, library alone" cargo clippy --locked --no-default-features --lib -- -D warnings
 else
     skip "lints" "clippy is not installed"
@@ -68,6 +69,8 @@ if have rustup; then
     rustup target add wasm32-unknown-unknown >/dev/null 2>&1 || true
 fi
 step "tests of steps in WebAssembly" cargo test --locked --features wasm --test it -- wasm
+step "tests of ML-DSA-44 and AWS-LC" cargo test --locked --features ml-dsa,aws-lc-rs --lib -- note:: base::
+step "tests of ML-DSA-44 and AWS-LC, the program" cargo test --locked --features ml-dsa,aws-lc-rs --test it -- cli_ml_dsa cli_keys
 step "judges" scripts/judges.sh --self-test | tee target/judges.txt
 while read -r what; do
     skipped+=("$what")

@@ -5,6 +5,10 @@
 //! does not keep it. A stopped holder keeps its lock: waiting ends in an error that names it, never
 //! in a takeover.
 //!
+//! flock has no time limit, and interrupting it needs signals: so whoever waits asks again and again. Who
+//! lets go of a lock and wants it again at once would mostly have it before those that wait ask the next time.
+//! Where many take turns there is a second lock for whoever is next: it alone asks often, and nobody passes it.
+//!
 //! The holder writes into the file who it is. That text serves the waiter's message alone; who holds
 //! the lock is for the kernel to say.
 
@@ -18,6 +22,17 @@ use super::durable::{Disk, DiskError};
 
 /// Longest holder text that is written or shown, in bytes.
 const HOLDER_BYTES: usize = 256;
+
+/// How often a lock is asked for: at first, and at last, after a while in proportion to it.
+struct Pace {
+    first: Duration,
+    last: Duration,
+}
+
+/// For one of many, or of few that come by chance.
+const STEADY: Pace = Pace { first: Duration::from_millis(1), last: Duration::from_millis(20) };
+/// For the one that is next.
+const NEXT: Pace = Pace { first: Duration::from_micros(300), last: Duration::from_millis(5) };
 
 /// Why a lock was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -62,20 +77,52 @@ impl FileLock {
     /// [`LockError::Held`] when the time is up.
     pub fn acquire(disk: &Disk, path: &str, holder: &str, timeout: Duration) -> Result<Self, LockError> {
         let start = Instant::now();
-        let mut pause = Duration::from_millis(1);
+        let lock = Self::ask(disk, path, holder, timeout, &STEADY)?;
+        lock.ok_or_else(|| held(disk, path, start))
+    }
+
+    /// As [`acquire`](Self::acquire), for a lock that many take again and again: whoever waits has it before
+    /// one that comes later. `queue` is the file of the one that is next; it is made when somebody has to wait.
+    pub fn acquire_in_turn(
+        disk: &Disk,
+        path: &str,
+        queue: &str,
+        holder: &str,
+        timeout: Duration,
+    ) -> Result<Self, LockError> {
+        let start = Instant::now();
+        // Nobody waits where nobody ever did.
+        if disk.stat(queue)?.is_none()
+            && let Some(lock) = Self::try_acquire(disk, path, holder)?
+        {
+            return Ok(lock);
+        }
+        let Some(_next) = Self::ask(disk, queue, holder, timeout, &STEADY)? else {
+            return Err(held(disk, path, start));
+        };
+        let left = timeout.saturating_sub(start.elapsed());
+        Self::ask(disk, path, holder, left, &NEXT)?.ok_or_else(|| held(disk, path, start))
+    }
+
+    /// Asks for the lock until it is there or the time is up.
+    fn ask(
+        disk: &Disk,
+        path: &str,
+        holder: &str,
+        timeout: Duration,
+        pace: &Pace,
+    ) -> Result<Option<Self>, LockError> {
+        let start = Instant::now();
         loop {
             if let Some(lock) = Self::try_acquire(disk, path, holder)? {
-                return Ok(lock);
+                return Ok(Some(lock));
             }
             let waited = start.elapsed();
             if waited >= timeout {
-                let holder = read_holder(disk, path);
-                return Err(LockError::Held { path: disk.full_path(path), holder, waited });
+                return Ok(None);
             }
-            // flock has no time limit, and interrupting it needs signals: so it is asked again, at
-            // most 50 ms after it became free.
-            std::thread::sleep(pause.min(timeout - waited));
-            pause = (pause * 2).min(Duration::from_millis(50));
+            // Nobody waits much longer than it must, and a long wait costs little.
+            std::thread::sleep((waited / 16).clamp(pace.first, pace.last).min(timeout - waited));
         }
     }
 
@@ -130,6 +177,12 @@ impl FileLock {
     }
 }
 
+/// The error of a wait that took too long.
+fn held(disk: &Disk, path: &str, since: Instant) -> LockError {
+    let (path, holder) = (disk.full_path(path), read_holder(disk, path));
+    LockError::Held { path, holder, waited: since.elapsed() }
+}
+
 /// What the holder of a lock says it is; empty if it says nothing. The text is another process's and
 /// may hold anything.
 pub fn read_holder(disk: &Disk, path: &str) -> String {
@@ -175,6 +228,55 @@ mod tests {
             drop(first);
             assert!(waiter.join().unwrap().is_ok());
         });
+    }
+
+    #[test]
+    fn lock_in_turn_goes_to_whoever_waits_and_not_back_to_its_holder() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).unwrap();
+        let long = Duration::from_secs(20);
+        let take = &|name: &str| FileLock::acquire_in_turn(&disk, "lock", "queue", name, long).unwrap();
+        drop(take("a"));
+        assert!(disk.stat("queue").unwrap().is_none(), "nobody waited");
+        let first = take("a");
+        let use_it = &|name: &str| {
+            let _lock = take(name);
+            std::thread::sleep(Duration::from_millis(6));
+        };
+        std::thread::scope(|scope| {
+            // Three that use the lock ten times each, beside one that lets go and takes it again at once.
+            let done: Vec<_> =
+                (0..3).map(|_| scope.spawn(move || (0..10).for_each(|_| use_it("b")))).collect();
+            while !FileLock::is_held(&disk, "queue").unwrap() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            drop(first);
+            let mut ours = 0;
+            while done.iter().any(|thread| !thread.is_finished()) {
+                use_it("a");
+                ours += 1;
+            }
+            // Without turns nearly all would be ours until the others happened to ask in between.
+            assert!(ours <= 60, "{ours} times between 30 of the others");
+        });
+    }
+
+    #[test]
+    fn lock_in_turn_that_nobody_lets_go_is_refused_in_time_to_all_that_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).unwrap();
+        let _held = FileLock::acquire(&disk, "lock", "the holder", NOW).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let wait = Duration::from_millis(60);
+                    let error = FileLock::acquire_in_turn(&disk, "lock", "queue", "b", wait).unwrap_err();
+                    assert!(matches!(&error, LockError::Held { waited, .. } if *waited >= wait), "{error}");
+                    assert!(error.to_string().contains("the holder"), "{error}");
+                });
+            }
+        });
+        assert!(!FileLock::is_held(&disk, "queue").unwrap());
     }
 
     #[test]

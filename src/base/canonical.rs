@@ -62,8 +62,9 @@ pub fn rfc8785_direct(record: &impl serde::Serialize) -> Option<Vec<u8>> {
 struct InOrder {
     /// The last name of each object that is open.
     names: Vec<Vec<u8>>,
-    /// The name that is being written.
-    name: Option<Vec<u8>>,
+    /// The name that is being written, or was written last.
+    name: Vec<u8>,
+    in_name: bool,
 }
 
 impl InOrder {
@@ -84,25 +85,27 @@ impl serde_json::ser::Formatter for InOrder {
     }
 
     fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        self.name = Some(Vec::with_capacity(16));
+        self.name.clear();
+        self.in_name = true;
         if first { Ok(()) } else { writer.write_all(b",") }
     }
 
     fn end_object_key<W: ?Sized + io::Write>(&mut self, _: &mut W) -> io::Result<()> {
-        let (Some(name), Some(last)) = (self.name.take(), self.names.last_mut()) else {
+        self.in_name = false;
+        let (name, Some(last)) = (&mut self.name, self.names.last_mut()) else {
             return Err(Self::refused());
         };
         // ASCII sorts by bytes as it does by UTF-16 code units.
-        if !name.is_ascii() || (!last.is_empty() && *last >= name) {
+        if !name.is_ascii() || (!last.is_empty() && *last >= *name) {
             return Err(Self::refused());
         }
-        *last = name;
+        std::mem::swap(last, name);
         Ok(())
     }
 
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
-        if let Some(name) = &mut self.name {
-            name.extend_from_slice(text.as_bytes());
+        if self.in_name {
+            self.name.extend_from_slice(text.as_bytes());
         }
         writer.write_all(text.as_bytes())
     }
@@ -112,7 +115,7 @@ impl serde_json::ser::Formatter for InOrder {
         writer: &mut W,
         escape: serde_json::ser::CharEscape,
     ) -> io::Result<()> {
-        if self.name.is_some() {
+        if self.in_name {
             return Err(Self::refused());
         }
         serde_json::ser::CompactFormatter.write_char_escape(writer, escape)

@@ -4,7 +4,6 @@ use std::fmt;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
 
 /// How far the clocks of two machines may be apart before a time counts as wrong.
 pub const TOLERANCE_MILLIS: i64 = 5 * 60 * 1000;
@@ -46,12 +45,22 @@ impl Moment {
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-        let text = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
-            .ok()
-            .and_then(|moment| moment.format(form).ok())
-            .ok_or(fmt::Error)?;
-        f.write_str(&text)
+        let moment = OffsetDateTime::from_unix_timestamp(self.0.div_euclid(1000)).map_err(|_| fmt::Error)?;
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut put = |at: usize, digits: usize, mut number: u32| {
+            for place in text[at..at + digits].iter_mut().rev() {
+                *place = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        };
+        put(0, 4, u32::try_from(moment.year()).map_err(|_| fmt::Error)?);
+        put(5, 2, u8::from(moment.month()).into());
+        put(8, 2, moment.day().into());
+        put(11, 2, moment.hour().into());
+        put(14, 2, moment.minute().into());
+        put(17, 2, moment.second().into());
+        put(20, 3, self.0.rem_euclid(1000) as u32);
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -63,13 +72,21 @@ impl serde::Serialize for Moment {
 
 impl<'de> serde::Deserialize<'de> for Moment {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
-        match Self::parse(&text) {
-            Some(moment) if moment.to_string() == text => Ok(moment),
-            _ => Err(serde::de::Error::custom(format!(
-                "{text:?} is not a UTC time with milliseconds like 2026-02-28T17:40:08.910Z"
-            ))),
-        }
+        super::text::parsed::<D, Exact>(d).map(|exact| exact.0)
+    }
+}
+
+/// A moment in the one text that it prints as.
+struct Exact(Moment);
+
+impl std::str::FromStr for Exact {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let exact = Moment::parse(text).filter(|moment| moment.to_string() == text);
+        exact.map(Self).ok_or_else(|| {
+            format!("{text:?} is not a UTC time with milliseconds like 2026-02-28T17:40:08.910Z")
+        })
     }
 }
 

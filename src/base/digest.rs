@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::Digest as _;
+use super::sha256::{Sha256Hasher, sha256};
 
 /// Why a text is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,13 +51,18 @@ pub fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 /// Writes bytes as lower-case hex digits.
 pub fn hex(bytes: &[u8]) -> String {
+    let mut out = vec![0; bytes.len() * 2];
+    write_hex(bytes, &mut out);
+    String::from_utf8(out).expect("ASCII")
+}
+
+/// Writes lower-case hex digits, two for each byte.
+pub(super) fn write_hex(bytes: &[u8], out: &mut [u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut out = String::with_capacity(bytes.len() * 2);
-    for b in bytes {
-        out.push(DIGITS[usize::from(b >> 4)] as char);
-        out.push(DIGITS[usize::from(b & 15)] as char);
+    for (byte, digits) in bytes.iter().zip(out.chunks_exact_mut(2)) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 15)];
     }
-    out
 }
 
 macro_rules! digest_type {
@@ -86,10 +91,19 @@ macro_rules! digest_type {
             }
         }
 
+        impl $name {
+            /// Hands over the text, which needs no allocation.
+            fn with_text<T>(&self, take: impl FnOnce(&str) -> T) -> T {
+                let mut text = [0u8; $prefix.len() + 64];
+                text[..$prefix.len()].copy_from_slice($prefix.as_bytes());
+                write_hex(&self.0, &mut text[$prefix.len()..]);
+                take(std::str::from_utf8(&text).expect("ASCII"))
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str($prefix)?;
-                f.write_str(&self.hex())
+                self.with_text(|text| f.write_str(text))
             }
         }
 
@@ -115,14 +129,13 @@ macro_rules! digest_type {
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
+                self.with_text(|text| s.serialize_str(text))
             }
         }
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
-                text.parse().map_err(serde::de::Error::custom)
+                super::text::parsed(d)
             }
         }
     };
@@ -142,7 +155,7 @@ digest_type!(
 impl Sha256 {
     /// Hashes bytes held in memory.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(sha2::Sha256::digest(bytes).into())
+        Self(sha256(bytes))
     }
 }
 
@@ -174,7 +187,7 @@ impl BlobId {
 /// Computes both digests in one pass over the bytes.
 #[derive(Clone, Default)]
 pub struct Hasher {
-    sha256: sha2::Sha256,
+    sha256: Sha256Hasher,
     blake3: blake3::Hasher,
     bytes: u64,
 }
@@ -200,7 +213,7 @@ impl Hasher {
     /// The digests of everything seen.
     pub fn finish(self) -> BlobId {
         BlobId {
-            sha256: Sha256(self.sha256.finalize().into()),
+            sha256: Sha256(self.sha256.finish()),
             blake3: Blake3(*self.blake3.finalize().as_bytes()),
             bytes: self.bytes,
         }

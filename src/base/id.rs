@@ -134,8 +134,7 @@ macro_rules! id_type {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
-                text.parse().map_err(serde::de::Error::custom)
+                super::text::parsed(d)
             }
         }
     };
@@ -206,7 +205,9 @@ impl OperationId {
 
 impl fmt::Display for OperationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&super::digest::hex(&self.0))
+        let mut text = [0u8; 32];
+        super::digest::write_hex(&self.0, &mut text);
+        f.write_str(std::str::from_utf8(&text).expect("ASCII"))
     }
 }
 
@@ -225,15 +226,15 @@ impl FromStr for OperationId {
     type Err = OperationIdError;
 
     fn from_str(text: &str) -> Result<Self, OperationIdError> {
-        let padded = format!("{text}{}", "0".repeat(32));
-        match super::digest::parse_hex32(&padded) {
-            Some(bytes) if text.len() == 32 => {
-                let mut id = [0u8; 16];
-                id.copy_from_slice(&bytes[..16]);
-                Ok(Self(id))
-            }
-            _ => Err(OperationIdError(text.to_owned())),
-        }
+        let bad = || OperationIdError(text.to_owned());
+        let digits: &[u8; 32] = text.as_bytes().try_into().map_err(|_| bad())?;
+        let mut padded = [b'0'; 64];
+        padded[..32].copy_from_slice(digits);
+        let padded = std::str::from_utf8(&padded).map_err(|_| bad())?;
+        let bytes = super::digest::parse_hex32(padded).ok_or_else(bad)?;
+        let mut id = [0u8; 16];
+        id.copy_from_slice(&bytes[..16]);
+        Ok(Self(id))
     }
 }
 
@@ -245,8 +246,7 @@ impl serde::Serialize for OperationId {
 
 impl<'de> serde::Deserialize<'de> for OperationId {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
-        text.parse().map_err(serde::de::Error::custom)
+        super::text::parsed(d)
     }
 }
 

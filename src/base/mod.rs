@@ -10,3 +10,5 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod name;
+pub mod sha256;
+pub(crate) mod text;

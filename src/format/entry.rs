@@ -310,8 +310,12 @@ impl Entry {
             ("files", self.files.is_some()),
         ];
         let change = [("before", self.before.is_some())];
-        let needed: Vec<(&'static str, bool)> = match self.kind {
-            EntryKind::Recorded | EntryKind::Adopted => run.to_vec(),
+        let first = |lists: &[&[(&'static str, bool)]]| {
+            let missing = lists.iter().flat_map(|list| list.iter()).find(|(_, there)| !there);
+            missing.map(|(member, _)| *member)
+        };
+        match self.kind {
+            EntryKind::Recorded | EntryKind::Adopted => first(&[&run]),
             EntryKind::Migrated => {
                 let route = [
                     ("from", self.from.is_some()),
@@ -319,33 +323,34 @@ impl Entry {
                     ("path", self.path.is_some()),
                     ("pack", self.pack.is_some()),
                 ];
-                [&run[..], &change, &route].concat()
+                first(&[&run, &change, &route])
             }
             EntryKind::RolledBack
             | EntryKind::Restored
             | EntryKind::Held
             | EntryKind::Released
-            | EntryKind::Redacted => [&run[..], &change].concat(),
-            EntryKind::Refused => [&run[..], &change, &[("detail", self.detail.is_some())]].concat(),
-            EntryKind::Reviewed => [&run[..], &change, &[("outcome", self.outcome.is_some())]].concat(),
-            EntryKind::Noted => vec![("detail", self.detail.is_some())],
+            | EntryKind::Redacted => first(&[&run, &change]),
+            EntryKind::Refused => first(&[&run, &change, &[("detail", self.detail.is_some())]]),
+            EntryKind::Reviewed => first(&[&run, &change, &[("outcome", self.outcome.is_some())]]),
+            EntryKind::Noted => first(&[&[("detail", self.detail.is_some())]]),
             EntryKind::Verified => {
-                vec![("detail", self.detail.is_some()), ("outcome", self.outcome.is_some())]
+                first(&[&[("detail", self.detail.is_some()), ("outcome", self.outcome.is_some())]])
             }
-            EntryKind::PackInstalled => vec![("pack", self.pack.is_some()), ("files", self.files.is_some())],
-            EntryKind::KeyAdded => vec![("key", self.key.is_some())],
+            EntryKind::PackInstalled => {
+                first(&[&[("pack", self.pack.is_some()), ("files", self.files.is_some())]])
+            }
+            EntryKind::KeyAdded => first(&[&[("key", self.key.is_some())]]),
             EntryKind::KeyRetired => {
-                vec![("key", self.key.is_some()), ("trusted_to", self.trusted_to.is_some())]
+                first(&[&[("key", self.key.is_some()), ("trusted_to", self.trusted_to.is_some())]])
             }
-            EntryKind::Intent => vec![
+            EntryKind::Intent => first(&[&[
                 ("target", self.target.is_some()),
                 ("detail", self.detail.is_some()),
                 ("pack", self.pack.is_some()),
-            ],
-            EntryKind::Outcome => vec![("of", self.of.is_some()), ("outcome", self.outcome.is_some())],
-            EntryKind::RunMap => vec![("map", self.map.is_some())],
-        };
-        needed.into_iter().find(|(_, there)| !there).map(|(member, _)| member)
+            ]]),
+            EntryKind::Outcome => first(&[&[("of", self.of.is_some()), ("outcome", self.outcome.is_some())]]),
+            EntryKind::RunMap => first(&[&[("map", self.map.is_some())]]),
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub const INDEX_LOCK: &str = "tmp/index.lock";
 pub const TMP: &str = "tmp";
 /// Held by whoever changes documents outside the store.
 pub const CARRIERS_LOCK: &str = "tmp/carriers.lock";
+/// Held by whoever is next to have the store lock, where several processes wait for it.
+pub const QUEUE: &str = "tmp/queue.lock";
 /// The store lock.
 pub const LOCK: &str = "lock";
 /// The manifest's file name within a run.

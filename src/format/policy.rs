@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::RecordError;
 use crate::base::clock::{Moment, TOLERANCE_MILLIS};
-use crate::note::{NoteError, SignedNote, VerifyingKey, WitnessKey};
+use crate::note::{KeyError, NoteError, SignedNote, VerifyingKey, WitnessKey};
 
 const WHAT: &str = "policy";
 /// More bytes than this are no policy: thousands of witnesses fit.
@@ -170,6 +170,9 @@ impl Reader {
 
     fn log(&mut self, key: &[u8]) -> Result<(), String> {
         let key: VerifyingKey = text(key)?.parse().map_err(|error| format!("the log's key: {error}"))?;
+        if !key.is_checkable() {
+            return Err(format!("the log's key: {}", KeyError::NotBuilt));
+        }
         if self.logs.iter().any(|known| known.bytes() == key.bytes()) {
             return Err("this log's key came before".to_owned());
         }

@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sha2::Digest as _;
 
 use crate::base::digest;
+use crate::base::sha256::{Sha256Hasher, sha256};
 
 /// The text is not the base64 form of 32 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -90,10 +90,10 @@ pub const EMPTY_ROOT: Hash = Hash([
 
 /// Hashes an entry: `SHA-256(0x00 || entry)`.
 pub fn leaf_hash(entry: &[u8]) -> Hash {
-    let mut hasher = sha2::Sha256::new();
-    hasher.update([0x00]);
+    let mut hasher = Sha256Hasher::default();
+    hasher.update(&[0x00]);
     hasher.update(entry);
-    Hash(hasher.finalize().into())
+    Hash(hasher.finish())
 }
 
 /// Hashes an inner node: `SHA-256(0x01 || left || right)`.
@@ -101,7 +101,7 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     let mut input = [0x01; 1 + 2 * Hash::LEN];
     input[1..33].copy_from_slice(&left.0);
     input[33..].copy_from_slice(&right.0);
-    Hash(sha2::Sha256::digest(input).into())
+    Hash(sha256(&input))
 }
 
 #[cfg(test)]
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn empty_root_is_the_hash_of_nothing() {
-        assert_eq!(EMPTY_ROOT.0, <[u8; 32]>::from(sha2::Sha256::digest([])));
+        assert_eq!(EMPTY_ROOT.0, sha256(&[]));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! An Ed25519 signature over two lines (`cosignature/v1`, `time <seconds>`) and the checkpoint's text. In
 //! a note it is a signature of a key of type 0x04, led by the time as eight bytes, big-endian.
 
-use super::key::{PublicKey, SecretKey};
+use super::ed25519::{PublicKey, SecretKey};
 use super::signed::{NoteError, NoteSignature, SignedNote};
 
 /// The signature type identifier byte of timestamped Ed25519 cosignatures.
@@ -94,7 +94,7 @@ mod tests {
         let plain = crate::note::SigningKey::from_seed("x".parse().unwrap(), &[5; 32]);
         assert!(plain.verifying_key().verify(signed.as_bytes(), &bytes[8..]));
         let hash = crate::base::digest::Sha256::of(
-            &[b"witness.example/w1\n\x04", &plain.verifying_key().bytes()[..]].concat(),
+            &[b"witness.example/w1\n\x04", plain.verifying_key().bytes()].concat(),
         );
         assert_eq!(witness.verifying_key().id().0, hash.as_bytes()[..4]);
     }

@@ -8,12 +8,19 @@
 
 mod checkpoint;
 mod cosign;
+mod curve;
+mod ed25519;
 mod key;
+mod log_key;
+mod ml_dsa;
 mod signed;
 mod ssh;
 
 pub use checkpoint::{CheckpointBody, CheckpointError};
 pub use cosign::{Cosigner, WitnessKey};
-pub use key::{KeyError, KeyId, KeyName, PublicKey, SecretKey, SigningKey, VerifyingKey};
+pub use ed25519::{PublicKey, SecretKey};
+pub use key::{KeyError, KeyId, KeyName};
+pub use log_key::{SigningKey, VerifyingKey};
+pub use ml_dsa::MlDsaKey;
 pub use signed::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError, NoteSignature, SignedNote};
 pub use ssh::{AllowedSigners, SSH_NAMESPACE, SshError, SshSignature};

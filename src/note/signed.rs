@@ -5,7 +5,8 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::key::{KeyId, KeyName, SigningKey, VerifyingKey};
+use super::key::{KeyId, KeyName};
+use super::log_key::{SigningKey, VerifyingKey};
 
 /// More bytes than this are no note. Sixteen post-quantum signatures of 5 kB fit.
 pub const MAX_NOTE_BYTES: usize = 1 << 20;
@@ -30,6 +31,9 @@ pub enum NoteError {
         /// Which of the signature lines, from 1.
         line: usize,
     },
+    /// A key does not sign a text like this one.
+    #[error("a key that signs checkpoints only cannot sign this text")]
+    NotSignable,
     /// A key that the caller knows has signed, and the signature is wrong.
     #[error("the signature of {name}+{id} on the note is wrong")]
     WrongSignature {
@@ -85,7 +89,7 @@ impl SignedNote {
         }
         let mut note = Self { text, signatures: Vec::new() };
         for key in keys {
-            let bytes = key.sign(note.text.as_bytes()).to_vec();
+            let bytes = key.sign_text(&note.text).ok_or(NoteError::NotSignable)?;
             let public = key.verifying_key();
             note.signatures.push(NoteSignature { name: public.name().clone(), id: public.id(), bytes });
         }
@@ -147,19 +151,20 @@ impl SignedNote {
     }
 
     /// Which of these keys have signed. One wrong signature by any of them makes the whole note
-    /// worthless, and so does having none; signatures by other keys are passed over.
+    /// worthless, and so does having none; signatures by other keys, and by keys that this build cannot
+    /// check, are passed over.
     pub fn verify<'k>(&self, keys: &'k [VerifyingKey]) -> Result<Vec<&'k VerifyingKey>, NoteError> {
         let mut found: Vec<&VerifyingKey> = Vec::new();
         for signature in &self.signatures {
             // Two keys may share name and id by accident or malice: then either may have signed.
             let mut named = keys
                 .iter()
-                .filter(|key| *key.name() == signature.name && key.id() == signature.id)
+                .filter(|key| *key.name() == signature.name && key.id() == signature.id && key.is_checkable())
                 .peekable();
             if named.peek().is_none() {
                 continue;
             }
-            match named.find(|key| key.verify(self.text.as_bytes(), &signature.bytes)) {
+            match named.find(|key| key.signed_text(&self.text, &signature.bytes)) {
                 Some(key) if !found.contains(&key) => found.push(key),
                 Some(_) => {}
                 None => {

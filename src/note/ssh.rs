@@ -7,7 +7,7 @@ use std::fmt;
 use ssh_key::public::KeyData;
 use ssh_key::{HashAlg, PublicKey, SshSig};
 
-use super::key::{point, verify};
+use super::curve::Public;
 
 /// What `ssh-keygen -Y sign -n` is to be given.
 pub const SSH_NAMESPACE: &str = "strongroom-checkpoint";
@@ -75,8 +75,8 @@ impl SshSignature {
         let wrong = || SshError::Wrong(self.fingerprint());
         let message = SshSig::signed_data(SSH_NAMESPACE, self.sig.hash_alg(), text.as_bytes());
         let message = message.map_err(|_| wrong())?;
-        let key = point(&self.key).map_err(|_| wrong())?;
-        if verify(&key, &message, self.sig.signature_bytes()) { Ok(()) } else { Err(wrong()) }
+        let key = Public::new(&self.key).map_err(|_| wrong())?;
+        if key.verify(&message, self.sig.signature_bytes()) { Ok(()) } else { Err(wrong()) }
     }
 }
 

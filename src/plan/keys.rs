@@ -141,7 +141,9 @@ impl Keyring {
         if self.get(key.id()).is_some() {
             return Err(format!("key {} came in before", key.id()));
         }
-        let by = match (&event.statement, self.keys.is_empty() && self.unread.is_empty()) {
+        // Whoever comes first must be able to vouch for those that follow.
+        let first = self.keys.is_empty() && self.unread.is_empty() && key.vouches();
+        let by = match (&event.statement, first) {
             (Blob::Bytes(statement), _) => {
                 let change = KeyChange::Add(key.clone());
                 Some(self.signers(origin, event.entry, statement, &change)?[0])
@@ -209,7 +211,8 @@ impl Keyring {
         change: &KeyChange,
     ) -> Result<Vec<KeyId>, String> {
         let note = SignedNote::parse(statement).map_err(|error| error.to_string())?;
-        let keys: Vec<VerifyingKey> = self.current().map(|known| known.key.clone()).collect();
+        let vouching = self.current().filter(|known| known.key.vouches());
+        let keys: Vec<VerifyingKey> = vouching.map(|known| known.key.clone()).collect();
         let signers = note.verify(&keys).map_err(|error| format!("the statement: {error}"))?;
         let said: KeyStatement = note.text().parse().map_err(|error| format!("{error}"))?;
         if said.origin != origin || said.change != *change || said.size > entry {
@@ -242,7 +245,7 @@ impl Keyring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::note::SigningKey;
+    use crate::note::{MlDsaKey, SigningKey};
 
     const ORIGIN: &str = "example.org/log";
 
@@ -316,6 +319,24 @@ mod tests {
         raised.trusted_to = Some(9);
         assert_eq!(problems(&[add(0, 1, None), add(5, 2, Some(1)), raised]), [9]);
         assert_eq!(problems(&[add(0, 1, None), add(5, 2, Some(1)), retire(9, 1, 10, 2)]), [9]);
+    }
+
+    #[test]
+    fn ml_dsa_key_comes_in_by_an_ed25519_key_and_vouches_for_nobody() {
+        let second = VerifyingKey::MlDsa44(MlDsaKey::new(ORIGIN.parse().unwrap(), [7; 1312]));
+        let change = KeyChange::Add(second.clone());
+        // Not as the first key: nothing could follow it.
+        assert_eq!(problems(&[event(0, &change, None)]), [0]);
+        let events = [add(0, 1, None), event(5, &change, Some(&key(1)))];
+        let ring = Keyring::replay(ORIGIN, &events);
+        assert_eq!(
+            (&ring.problems[..], ring.get(second.id()).map(|known| known.by)),
+            (&[][..], Some(Some(id(1))))
+        );
+        assert_eq!(ring.trusted_from(std::slice::from_ref(&second)).len(), 1);
+        assert_eq!(ring.trusted_from(&[key(1).verifying_key().clone()]).len(), 2);
+        let retire = event(9, &KeyChange::Retire { key: second, trusted_to: 9 }, Some(&key(1)));
+        assert_eq!(problems(&[&events[..], &[retire]].concat()), [0; 0]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::base::digest::Sha256;
 use crate::format::finding::{Code, Finding};
 use crate::format::paths;
 use crate::format::policy::Policy;
-use crate::note::{CheckpointBody, NoteError, VerifyingKey};
+use crate::note::{CheckpointBody, KeyError, NoteError, VerifyingKey};
 use crate::plan::keys::{Keyring, LogKey, Trusted};
 
 /// A stretch of the log and what vouches for it.
@@ -196,7 +196,10 @@ impl Store {
                 false => format!("{} (by the word of {} in the log)", name(key), path.join(", then ")),
             }
         };
-        Ok(format!("signed by {}", good.into_iter().map(shown).collect::<Vec<_>>().join(", ")))
+        let unchecked: String = unchecked(checkpoint, &keys)
+            .map(|key| format!("; the signature of {} was not checked: {}", name(key), KeyError::NotBuilt))
+            .collect();
+        Ok(format!("signed by {}{unchecked}", good.into_iter().map(shown).collect::<Vec<_>>().join(", ")))
     }
 }
 
@@ -245,6 +248,18 @@ pub(super) enum Unsigned {
     Wrong(String),
     /// A retired key signed it after its time.
     Retired(String),
+}
+
+/// The keys that a checkpoint names as signers and that this build cannot check.
+fn unchecked<'k>(
+    checkpoint: &'k Checkpoint,
+    keys: &'k [VerifyingKey],
+) -> impl Iterator<Item = &'k VerifyingKey> {
+    let named = |key: &VerifyingKey| {
+        let signatures = checkpoint.note.signatures();
+        signatures.iter().any(|line| line.name == *key.name() && line.id == key.id())
+    };
+    keys.iter().filter(move |key| !key.is_checkable() && named(key))
 }
 
 fn name(key: &VerifyingKey) -> String {

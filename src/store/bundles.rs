@@ -1,6 +1,8 @@
 //! Entry bundles on the disk (C2SP tlog-tiles): reading them, and settling new
 //! entries into them and into the tiles.
 
+use std::borrow::Cow;
+
 use super::tiles::tile_path;
 use super::{Store, StoreError};
 use crate::base::digest::Sha256;
@@ -66,10 +68,11 @@ impl Store {
         let mut next = head.clone();
         let mut files = Settling::begin(self);
         let mut edge = self.tile_edge(head, &mut files)?;
-        let mut open = match head.size % TILE_WIDTH {
+        let before = match head.size % TILE_WIDTH {
             0 => Vec::new(),
             _ => self.bundle(head.size / TILE_WIDTH, head.size)?,
         };
+        let mut open: Vec<Cow<'_, [u8]>> = before.into_iter().map(Cow::Owned).collect();
         for batch in batches {
             next.advance_segments(&batch.segments);
             for entry in &batch.entries {
@@ -78,7 +81,7 @@ impl Store {
                 for (tile, bytes) in full {
                     files.put(tile_path(tile), bytes)?;
                 }
-                open.push(entry.clone());
+                open.push(Cow::Borrowed(entry));
                 next.size += 1;
                 if open.len() as u64 == TILE_WIDTH {
                     files.put_bundle(next.size / TILE_WIDTH - 1, &open)?;
@@ -144,7 +147,7 @@ impl<'s> Settling<'s> {
         Self { store, few: Vec::new(), many: false }
     }
 
-    fn put_bundle(&mut self, number: u64, entries: &[Vec<u8>]) -> Result<(), StoreError> {
+    fn put_bundle(&mut self, number: u64, entries: &[Cow<'_, [u8]>]) -> Result<(), StoreError> {
         let bytes = merkle::encode_entries(entries).expect("entries are below 16 KiB, 1 to 256 of them");
         self.put(bundle_path(number, entries.len() as u64), bytes)
     }

@@ -16,7 +16,7 @@ use crate::base::digest::{BlobId, Hasher};
 use crate::base::limits;
 use crate::format::bundle::bag;
 use crate::format::policy::Policy;
-use crate::note::VerifyingKey;
+use crate::note::{AllowedSigners, VerifyingKey};
 use crate::plan::bundle::{self, Checked, Facts};
 
 fn refused(path: &Path, why: impl Into<String>) -> StoreError {
@@ -39,12 +39,13 @@ pub fn check_evidence(
     path: &Path,
     pinned: &[VerifyingKey],
     policy: Option<&Policy>,
+    signers: Option<&AllowedSigners>,
 ) -> Result<EvidenceCheck, StoreError> {
     let meta = std::fs::metadata(path).map_err(|error| refused(path, error.to_string()))?;
     let facts = if meta.is_dir() { folder(path)? } else { zipped(path)? };
     let bytes = facts.files.values().map(|blob| blob.bytes).sum();
     let files = facts.files.len() as u64;
-    Ok(EvidenceCheck { checked: bundle::check(&facts, pinned, policy), files, bytes })
+    Ok(EvidenceCheck { checked: bundle::check(&facts, pinned, policy, signers), files, bytes })
 }
 
 /// Takes in one file: hashed, and kept where a rule looks into it.

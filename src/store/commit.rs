@@ -5,15 +5,19 @@
 //! frame with one fsync, applied, settled into bundles, and its frame retired. Threads that commit at
 //! the same time share the frame (`group`). Recovery runs the same steps from the frame alone.
 
+mod fill;
+
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use self::fill::{Entered, Filled};
 use super::apply::{Foreign, Target};
 use super::group::{Answer, Done, Request, everybodys};
 use super::session::Session;
 use super::stage::Stage;
 use super::states::States;
 use super::{Conflict, Store, StoreError};
-use crate::backend::{BlobWriter, FileLock, Kind, SegmentMark};
+use crate::backend::{BlobWriter, FileLock, SegmentMark};
 use crate::base::clock::Clock;
 use crate::base::digest::Sha256;
 use crate::base::id::{OperationId, RunId, RunKey};
@@ -22,7 +26,6 @@ use crate::format::batch::{Batch, Mark};
 use crate::format::entry::{Entry, EntryKind, PackRef};
 use crate::format::head::Head;
 use crate::format::paths;
-use crate::plan::replay;
 
 /// One command's changes.
 pub(super) struct Operation {
@@ -290,6 +293,9 @@ impl Operation {
             self.states()?;
         }
         let store = self.store.clone();
+        // Before the lock, so that processes do not wait for each other's flushes. The writer keeps its
+        // segment to itself until what it wrote is settled.
+        let (_writer, segments) = self.keep_all(group)?;
         let mut session = Session::open(&store)?;
         let recovered = std::mem::take(&mut session.foreign);
         let author = self.author.clone();
@@ -297,8 +303,6 @@ impl Operation {
         if let Some(states) = &mut self.states {
             states.advance(&session.head)?;
         }
-        // The writer keeps its segment to itself until what it wrote is settled.
-        let (_writer, segments) = self.keep_all(group)?;
         let mut filled = self.fill_group(session.head.size, group)?;
         if !filled.entries.is_empty() {
             let bytes = self.with_run_map(&mut session, &mut filled, group)?;
@@ -320,7 +324,10 @@ impl Operation {
     fn keep_all(&self, group: &[Request]) -> Result<(Option<BlobWriter>, Vec<Mark>), StoreError> {
         let mut all: Vec<Mark> = group.iter().flat_map(|request| request.marks.iter().copied()).collect();
         let mut writer = None;
-        for blob in group.iter().flat_map(|request| &request.kept) {
+        // The same bytes are often kept again and again within a batch.
+        let mut seen = HashSet::new();
+        let kept = group.iter().flat_map(|request| &request.kept);
+        for blob in kept.filter(|blob| seen.insert(blob.as_slice())) {
             writer.get_or_insert_with(|| self.store.blobs.writer()).put_small(blob)?;
         }
         if let Some(writer) = &mut writer {
@@ -331,82 +338,6 @@ impl Operation {
         Ok((writer, all))
     }
 
-    /// Completes everybody's changes into entries. Who cannot even be told a conflict fails alone: the
-    /// others are looked at again without.
-    fn fill_group(&mut self, first: u64, group: &[Request]) -> Result<Filled, StoreError> {
-        let mut failed: Vec<Option<StoreError>> = group.iter().map(|_| None).collect();
-        loop {
-            match self.try_fill_group(first, group, &failed)? {
-                Ok(mut filled) => {
-                    for (answer, error) in filled.answers.iter_mut().zip(failed) {
-                        if let Some(error) = error {
-                            *answer = Err(error);
-                        }
-                    }
-                    return Ok(filled);
-                }
-                Err((at, error)) => {
-                    failed[at] = Some(error);
-                    // They hold entries of that request.
-                    self.states = None;
-                    self.states()?;
-                }
-            }
-        }
-    }
-
-    #[allow(clippy::type_complexity)] // The outer error is everybody's, the inner one request's.
-    fn try_fill_group(
-        &mut self,
-        first: u64,
-        group: &[Request],
-        failed: &[Option<StoreError>],
-    ) -> Result<Result<Filled, (usize, StoreError)>, StoreError> {
-        let mut filled = Filled::default();
-        for (at, request) in group.iter().enumerate() {
-            let mut answers = Vec::with_capacity(request.changes.len());
-            let changes = if failed[at].is_some() { &[][..] } else { &request.changes };
-            for (change_at, change) in changes.iter().enumerate() {
-                let index = first + filled.entries.len() as u64;
-                match self.fill(&request.author, change, index) {
-                    Err(error) => return Ok(Err((at, error))),
-                    Ok(Err(conflict)) => answers.push(Err(conflict)),
-                    Ok(Ok((entry, bytes))) => {
-                        filled.of_runs |= entry.run().is_some();
-                        answers.push(Ok(Committed { entry: index, foreign: false }));
-                        filled.entries.push(Entered { request: at, change: change_at, entry, bytes });
-                    }
-                }
-            }
-            filled.answers.push(Ok(answers));
-        }
-        Ok(Ok(filled))
-    }
-
-    /// The batch's entries as they are written, the run map's last where any is of a run.
-    fn with_run_map(
-        &mut self,
-        session: &mut Session<'_>,
-        filled: &mut Filled,
-        group: &[Request],
-    ) -> Result<Vec<Vec<u8>>, StoreError> {
-        let mut all: Vec<Vec<u8>> =
-            filled.entries.iter_mut().map(|new| std::mem::take(&mut new.bytes)).collect();
-        let Some(last) = filled.entries.iter().rfind(|new| new.entry.run().is_some()) else { return Ok(all) };
-        let new = filled.entries.iter().map(|new| &new.entry).zip(all.iter().map(Vec::as_slice));
-        if let Some(map) = session.map()?.apply(&self.store, new)? {
-            // In the name of one whose actor is durable with this batch.
-            let clock = &*self.store.context.clock;
-            let mut entry = group[last.request].author.entry(EntryKind::RunMap, clock);
-            (entry.reason, entry.map) = (None, Some(map));
-            let bytes = entry.to_bytes().map_err(StoreError::record("a new log entry"))?;
-            session.map()?.apply(&self.store, [(&entry, bytes.as_slice())])?;
-            self.take(session.head.size + all.len() as u64, &entry, &bytes)?;
-            all.push(bytes);
-        }
-        Ok(all)
-    }
-
     /// Puts the committed changes in their places; gives what was found there instead, by request.
     fn apply_group(
         &self,
@@ -415,7 +346,8 @@ impl Operation {
         group: &[Request],
     ) -> Result<Vec<Vec<Foreign>>, StoreError> {
         let mut foreign: Vec<Vec<Foreign>> = group.iter().map(|_| Vec::new()).collect();
-        for Entered { request, change, entry, .. } in &filled.entries {
+        for new in &filled.entries {
+            let (Entered { request, change, .. }, entry) = (new, new.entry(group));
             let staged = match &group[*request].changes[*change] {
                 Change::Store(entry) => {
                     self.store.place_installed(entry)?;
@@ -438,92 +370,6 @@ impl Operation {
             }
         }
         Ok(foreign)
-    }
-
-    /// Takes a new entry into what is known of runs, if anything was asked of them.
-    fn take(&mut self, index: u64, entry: &Entry, bytes: &[u8]) -> Result<(), StoreError> {
-        self.states.as_mut().map_or(Ok(()), |states| states.take(index, entry, bytes))
-    }
-
-    /// Completes a change into the log's next entry, or tells what stands against it.
-    fn fill(
-        &mut self,
-        author: &Author,
-        change: &Change,
-        index: u64,
-    ) -> Result<Result<(Entry, Vec<u8>), Conflict>, StoreError> {
-        let entry = match self.complete(author, change)? {
-            Ok(entry) => entry,
-            Err(conflict) => return Ok(Err(conflict)),
-        };
-        let bytes = entry.to_bytes().map_err(StoreError::record("a new log entry"))?;
-        self.take(index, &entry, &bytes)?;
-        Ok(Ok((entry, bytes)))
-    }
-
-    fn complete(&mut self, author: &Author, change: &Change) -> Result<Result<Entry, Conflict>, StoreError> {
-        let (key, what) = match change {
-            Change::Run { key, what } => (key, what),
-            Change::Store(entry) => {
-                let mut entry = entry.clone();
-                entry.batch = author.batch;
-                // Like those of runs, it is stamped when it gets its place.
-                entry.time = self.store.context.clock.now();
-                return Ok(Ok(entry));
-            }
-        };
-        self.states()?;
-        let (store, states) = (&self.store, self.states.as_mut().expect("they were just opened"));
-        let state = states.get(key)?;
-        let kind = match what {
-            What::New { kind, .. } | What::Rewrite { kind, .. } | What::Tell { kind, .. } => *kind,
-        };
-        let mut entry = author.entry(kind, &*store.context.clock);
-        entry.job_id = Some(key.job.clone());
-        entry.run_id = Some(key.run.clone());
-        match (what, state) {
-            (What::New { .. }, Some(_)) => return Ok(Err(Conflict::Exists(key.clone()))),
-            (What::New { manifest, files, outcome, attempt_of, exceptions, .. }, None) => {
-                if let Some(twin) = states.twin(key)? {
-                    return Ok(Err(Conflict::Twin { run: key.clone(), twin }));
-                }
-                // Once committed, a run must be put in its place: what stands against that is found
-                // before, or every later command would stop at it.
-                let there = store.disk.stat(&paths::job_dir(&key.job))?;
-                if let Some(stat) = there.filter(|stat| stat.kind != Kind::Dir) {
-                    return Ok(Err(Conflict::NoFolder { run: key.clone(), found: stat.kind.word() }));
-                }
-                entry.run_seq = Some(1);
-                entry.after = Some(*manifest);
-                entry.files = Some(*files);
-                entry.outcome = outcome.clone();
-                entry.attempt_of = attempt_of.clone();
-                entry.exceptions = *exceptions;
-            }
-            (_, None) => return Ok(Err(Conflict::Unknown(key.clone()))),
-            (What::Rewrite { before, after, route, preserved, .. }, Some(state)) => {
-                if state.manifest != *before {
-                    let (run, planned, found) = (key.clone(), *before, state.manifest);
-                    return Ok(Err(Conflict::Changed { run, planned, found }));
-                }
-                continue_run(&mut entry, &state);
-                entry.after = Some(*after);
-                entry.detail = *preserved;
-                if let Some(route) = route {
-                    entry.from = route.path.first().cloned();
-                    entry.to = route.path.last().cloned();
-                    entry.path = Some(route.path.clone());
-                    entry.pack = Some(route.pack.clone());
-                }
-            }
-            (What::Tell { detail, outcome, .. }, Some(state)) => {
-                continue_run(&mut entry, &state);
-                entry.after = Some(state.manifest);
-                entry.detail = *detail;
-                entry.outcome = outcome.clone();
-            }
-        }
-        Ok(Ok(entry))
     }
 
     /// Puts what was found in the place of a committed change into the log: the bytes were kept, the
@@ -564,24 +410,6 @@ impl Operation {
     }
 }
 
-/// A group's changes as entries.
-#[derive(Default)]
-struct Filled {
-    entries: Vec<Entered>,
-    /// By request.
-    answers: Vec<Result<Vec<Result<Committed, Conflict>>, StoreError>>,
-    /// Whether any entry is of a run.
-    of_runs: bool,
-}
-
-/// One entry and whose change it is.
-struct Entered {
-    request: usize,
-    change: usize,
-    entry: Entry,
-    bytes: Vec<u8>,
-}
-
 impl Store {
     /// Whether an interrupted command left a batch to settle, a staging folder to remove or an intent
     /// without an outcome.
@@ -615,13 +443,6 @@ impl Store {
         }
         Ok(())
     }
-}
-
-fn continue_run(entry: &mut Entry, state: &replay::RunState) {
-    entry.run_seq = Some(state.seq + 1);
-    entry.run_prev = Some(state.leaf);
-    entry.before = Some(state.manifest);
-    entry.files = Some(state.files);
 }
 
 fn marks(marks: &[SegmentMark]) -> impl Iterator<Item = Mark> {

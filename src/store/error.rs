@@ -332,7 +332,7 @@ pub enum KeyTrouble {
     #[error("is not a key that signs this log")]
     NotCurrent,
     /// No other key would be left.
-    #[error("is the only key that signs this log; bring in another one first")]
+    #[error("is the only key that signs this log and vouches for others; bring in another one first")]
     Last,
     /// What would retire it rests on it.
     #[error(

@@ -11,6 +11,7 @@ use std::collections::btree_map::Entry::Vacant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use super::keyring::is_key_entry;
 use super::publish::Checkpoint;
 use super::{LogView, Signer, Store, StoreError, VerifyOptions};
 use crate::base::digest::Sha256;
@@ -26,6 +27,7 @@ use crate::format::paths;
 use crate::format::verification::Verification;
 use crate::merkle;
 use crate::note::{SigningKey, VerifyingKey};
+use crate::plan::keys::Blob;
 use target::Target;
 
 /// What to bundle and where.
@@ -102,6 +104,7 @@ impl Making<'_> {
             target.put(&bundle::key(&key), format!("{key}\n").as_bytes())?;
             target.put(&bundle::key_pem(&key), bundle::pem(&key).as_bytes())?;
         }
+        self.key_entries(target)?;
         let body = &self.checkpoint.body;
         let log =
             LogHead { origin: body.origin.clone(), size: body.size, root: Sha256::from_bytes(body.root) };
@@ -145,14 +148,43 @@ impl Making<'_> {
         Ok(signed)
     }
 
-    /// For each entry the first cosigned checkpoint that covers it.
+    /// Where the log's keys changed, the entries that say so, for readers who pinned an earlier one.
+    fn key_entries(&self, target: &mut Target) -> Result<(), StoreError> {
+        let ring = self.store.keyring()?;
+        if ring.keys.len() < 2 {
+            return Ok(());
+        }
+        let size = self.checkpoint.body.size;
+        for index in self.store.index()?.entries_of_keys()?.into_iter().filter(|index| *index < size) {
+            let entry = self.store.entry(&self.view, index)?;
+            if !is_key_entry(&entry) {
+                continue;
+            }
+            let event = self.store.key_event(index, &entry)?;
+            let proof = self.store.prove_in(&self.checkpoint, &self.view, index)?;
+            target.put(&bundle::key_entry(index), proof.to_string().as_bytes())?;
+            for (place, blob) in [
+                (bundle::key_entry_key(index), event.key),
+                (bundle::key_entry_statement(index), event.statement),
+            ] {
+                if let Blob::Bytes(bytes) = blob {
+                    target.put(&place, &bytes)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// For each entry the first checkpoint that covers it and that somebody signed who is not the log.
     fn anchors(&self, contents: &Contents, target: &mut Target) -> Result<Vec<Anchor>, StoreError> {
         let mut kept = BTreeMap::new();
         for (_, checkpoint) in self.store.kept_checkpoints()? {
             let Ok(Checkpoint { note, body, .. }) = checkpoint else { continue };
-            let anchor = Anchor::of(&contents.log.origin, body.size, &note);
+            let words = self.store.words_of(body.size, note.text())?;
+            let told = words.iter().map(|word| (word.by.clone(), word.time)).collect();
+            let anchor = Anchor::of(&contents.log.origin, body.size, &note, told);
             if let Some(anchor) = anchor.filter(|anchor| anchor.size <= contents.log.size) {
-                kept.insert(body.size, (note, anchor));
+                kept.insert(body.size, (note, anchor, words));
             }
         }
         let entries = contents.runs.iter().flat_map(|run| &run.entries);
@@ -160,13 +192,16 @@ impl Making<'_> {
         let sizes: BTreeSet<u64> = entries.filter_map(covers).collect();
         let mut anchors = Vec::new();
         for size in sizes {
-            let Some((note, anchor)) = kept.remove(&size) else { continue };
+            let Some((note, anchor, words)) = kept.remove(&size) else { continue };
             let reader = self.store.hash_reader(&self.view);
             let proof = merkle::prove_consistency(size, contents.log.size, &reader).map_err(|error| {
                 StoreError::LogDamaged { place: "audit/tile".to_owned(), why: error.to_string() }
             })?;
             let lines: String = proof.iter().map(|hash| format!("{hash}\n")).collect();
             target.put(&bundle::anchor(size), note.to_string().as_bytes())?;
+            for word in words {
+                target.put(&bundle::anchor_word(size, &word.bytes, word.ending), &word.bytes)?;
+            }
             target.put(&bundle::anchor_proof(size), lines.as_bytes())?;
             anchors.push(anchor);
         }
@@ -280,7 +315,7 @@ impl Making<'_> {
         let subjects = target.digests().iter().map(|(path, digest)| (path, *digest));
         let claims = Claims { log: contents.log.clone(), runs };
         let statement = Statement::new(subjects, claims).to_bytes();
-        if self.signers.is_empty() {
+        if !self.signers.iter().any(|signer| signer.verifying_key().vouches()) {
             target.put(bundle::STATEMENT, &statement)?;
         } else {
             let keys: Vec<&SigningKey> = self.signers.iter().map(Signer::key).collect();
@@ -289,7 +324,8 @@ impl Making<'_> {
         let mut tags = target.digests().clone();
         tags.retain(|path, _| !path.starts_with(bundle::PAYLOAD));
         target.put(bundle::TAG_MANIFEST, bag::print(&tags).as_bytes())?;
-        Ok(self.signers.iter().map(|signer| dsse::key_id(signer.verifying_key())).collect())
+        let stated = self.signers.iter().map(Signer::verifying_key).filter(|key| key.vouches());
+        Ok(stated.map(dsse::key_id).collect())
     }
 }
 

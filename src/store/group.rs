@@ -17,7 +17,7 @@ use crate::format::batch::Mark;
 use crate::format::head::Head;
 
 /// The longest that a batch waits for the threads of the batch before it to come again.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(20);
 /// What is written of one request's own blobs is bounded by what is held in memory for a whole batch.
 const GROUP_BYTES: usize = 16 << 20;
 
@@ -66,7 +66,7 @@ struct Queue {
     waiting: VecDeque<(u64, Request)>,
     answers: HashMap<u64, Answer>,
     leading: bool,
-    /// How many the last batch answered, and how long it took.
+    /// How many the last batch answered or left waiting, and how long it took.
     last: Option<(usize, Duration)>,
 }
 
@@ -101,7 +101,9 @@ impl Leading<'_> {
     fn answer(&mut self, answers: impl Iterator<Item = Answer>) {
         let mut queue = self.committer.queue();
         queue.leading = false;
-        queue.last = Some((self.tickets.len(), self.began.elapsed()));
+        // Those that wait already came too late for this batch. Counted apart, the threads would fall into two
+        // halves that commit in turn, each batch half as large as it could be.
+        queue.last = Some((self.tickets.len() + queue.waiting.len(), self.began.elapsed()));
         let tickets = std::mem::take(&mut self.tickets);
         queue.answers.extend(tickets.into_iter().zip(answers));
         self.committer.answered.notify_all();

@@ -16,6 +16,16 @@ use crate::format::paths;
 use crate::note::{KeyId, SignedNote, SigningKey, VerifyingKey};
 use crate::plan::keys::{Blob, KeyEvent, Keyring};
 
+/// What a new key signs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyKind {
+    /// Ed25519: checkpoints, statements about keys, evidence.
+    #[default]
+    Ed25519,
+    /// ML-DSA-44: a second signature on checkpoints. Needs the feature `ml-dsa`.
+    MlDsa44,
+}
+
 /// The keys of the log, for showing.
 #[derive(Debug, Clone)]
 pub struct KeyListing {
@@ -79,14 +89,17 @@ impl Store {
     }
 
     /// A new secret key for this log.
-    fn make_key(&self, shown: &Path) -> Result<SigningKey, StoreError> {
+    fn make_key(&self, shown: &Path, kind: KeyKind) -> Result<SigningKey, StoreError> {
         let trouble =
             |error| StoreError::Key { key: shown.display().to_string(), trouble: KeyTrouble::Text(error) };
         let name = self.config.origin.parse().map_err(trouble)?;
         let mut seed = seed(&*self.context.clock);
-        let key = SigningKey::from_seed(name, &seed);
+        let key = match kind {
+            KeyKind::Ed25519 => Ok(SigningKey::from_seed(name, &seed)),
+            KeyKind::MlDsa44 => SigningKey::ml_dsa_from_seed(name, &seed),
+        };
         seed.fill(0);
-        Ok(key)
+        key.map_err(trouble)
     }
 
     /// Refuses a key file that would lie in the store.
@@ -126,7 +139,7 @@ impl Store {
             signer.fits(&self.config.origin)?;
             signer.verifying_key().clone()
         } else {
-            let key = self.make_key(path)?;
+            let key = self.make_key(path, KeyKind::Ed25519)?;
             new_key_file(path, key.secret_text())?;
             key.verifying_key().clone()
         };
@@ -139,12 +152,13 @@ impl Store {
     pub fn rotate_key(
         &self,
         old: &Signer,
+        kind: KeyKind,
         beside: &dyn Fn(KeyId) -> PathBuf,
     ) -> Result<(VerifyingKey, PathBuf), StoreError> {
         old.fits(&self.config.origin)?;
         let _turn = self.keys_turn()?;
         self.may_sign(&self.keyring()?, old)?;
-        let key = self.make_key(&beside(old.verifying_key().id()))?;
+        let key = self.make_key(&beside(old.verifying_key().id()), kind)?;
         let public = key.verifying_key().clone();
         let path = beside(public.id());
         self.outside(&path)?;
@@ -224,7 +238,7 @@ impl Store {
         let known = known.ok_or(trouble(KeyTrouble::NotCurrent))?.clone();
         let others = |signer: &&Signer| {
             let key = signer.verifying_key();
-            key.id() != id && ring.current().any(|known| known.key == *key)
+            key.id() != id && key.vouches() && ring.current().any(|known| known.key == *key)
         };
         let by = signers.iter().find(others).ok_or(trouble(KeyTrouble::Last))?;
         let size = self.log()?.size();

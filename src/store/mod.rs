@@ -63,7 +63,7 @@ pub use error::{Conflict, ErrorKind, KeyTrouble, StoreError};
 pub use evidence::{EvidenceOptions, EvidenceReport};
 pub use history::{HistoryRow, RunHistory};
 pub use judge::Review;
-pub use keyring::KeyListing;
+pub use keyring::{KeyKind, KeyListing};
 pub use keys::{Signer, key_files_beside, origin_file_name};
 pub use list::IndexReport;
 pub use listing::{LogFilter, LogRow, Show, Unfinished};

@@ -1,6 +1,8 @@
 //! Holding the log's checkpoints against a policy: who must have cosigned, and how lately
 //! (`store-layout.md`, "Policy").
 
+use std::collections::HashSet;
+
 use super::anchor::{Roots, Voucher, mismatch};
 use super::anchors::Kept;
 use super::publish::Checkpoint;
@@ -91,7 +93,9 @@ impl Store {
         noted: &[(u64, Sha256)],
         report: &mut VerifyReport,
     ) -> Result<(), StoreError> {
-        for (index, digest) in noted {
+        // What the same bytes say again later says nothing more.
+        let mut seen = HashSet::new();
+        for (index, digest) in noted.iter().filter(|(_, digest)| seen.insert(*digest)) {
             // What is gone or damaged is a finding of the objects, and most notes are of other things.
             let small = self.blobs.find(digest)?.is_some_and(|id| id.bytes <= MAX_NOTE_BYTES as u64);
             let Some(bytes) = small.then(|| self.blobs.get(digest).ok().flatten()).flatten() else {

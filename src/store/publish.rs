@@ -113,7 +113,9 @@ impl Store {
         let root = if now.size == 0 { EMPTY_ROOT } else { now.root };
         let origin = self.config.origin.clone();
         let body = CheckpointBody { origin, size: now.size, root: *root.as_bytes(), extensions: Vec::new() };
-        let keys: Vec<&SigningKey> = signers.iter().map(|signer| signer.key()).collect();
+        let mut keys: Vec<&SigningKey> = signers.iter().map(|signer| signer.key()).collect();
+        // Readers that look at the first signature only find one that every program can check.
+        keys.sort_by_key(|key| !key.verifying_key().vouches());
         let place = || paths::CHECKPOINT.to_owned();
         let mut note = SignedNote::sign(body.to_string(), &keys)
             .map_err(|error| StoreError::LogDamaged { place: place(), why: error.to_string() })?;

@@ -204,7 +204,8 @@ impl Store {
     pub(super) fn lock(&self) -> Result<StoreLock<'_>, StoreError> {
         let context = &self.context;
         let turn = self.committer.turn();
-        let file = FileLock::acquire(&self.disk, paths::LOCK, &context.holder, context.lock_timeout)?;
+        let (disk, holder, timeout) = (&self.disk, &context.holder, context.lock_timeout);
+        let file = FileLock::acquire_in_turn(disk, paths::LOCK, paths::QUEUE, holder, timeout)?;
         Ok(StoreLock { file, _turn: turn })
     }
 

@@ -6,11 +6,13 @@ use super::anchors::Kept;
 use super::publish::Checkpoint;
 use super::{Store, StoreError, VerifyOptions, VerifyReport};
 use crate::backend::is_temp_name;
+use crate::base::clock::Moment;
 use crate::base::digest::Sha256;
 use crate::format::finding::{Code, Finding};
 use crate::format::paths;
 use crate::format::stamp::Stamp;
 use crate::note::{MAX_NOTE_BYTES, SshSignature};
+use crate::plan::bundle::judge_word;
 
 impl Store {
     /// Checks every kept signature and stamp against its checkpoint's text. The value is the largest tree
@@ -60,6 +62,35 @@ impl Store {
             }
         }
         Ok(largest)
+    }
+}
+
+/// A word that holds: of whom and when as it says itself, and its bytes.
+pub(super) struct Word {
+    pub by: String,
+    pub time: Option<Moment>,
+    pub ending: &'static str,
+    pub bytes: Vec<u8>,
+}
+
+impl Store {
+    /// The words that lie beside a kept checkpoint and are of its text, by name. What is none, `verify` finds.
+    pub(super) fn words_of(&self, size: u64, text: &str) -> Result<Vec<Word>, StoreError> {
+        let folder = format!("{}/{size}", paths::ANCHORS);
+        let mut words = Vec::new();
+        for entry in self.disk.list(&folder)? {
+            let place = format!("{folder}/{}", entry.name.to_string_lossy());
+            let ending = match place.rsplit_once('.') {
+                Some((_, paths::SSH_WORD)) => paths::SSH_WORD,
+                Some((_, paths::STAMP_WORD)) => paths::STAMP_WORD,
+                _ => continue,
+            };
+            let Some(bytes) = self.disk.read_opt(&place, MAX_NOTE_BYTES as u64)? else { continue };
+            let told = judge_word(ending, &bytes, text).ok();
+            words.extend(told.map(|(by, time)| Word { by, time, ending, bytes }));
+        }
+        words.sort_by(|a, b| (a.ending, &a.bytes).cmp(&(b.ending, &b.bytes)));
+        Ok(words)
     }
 }
 

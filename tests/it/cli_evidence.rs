@@ -16,11 +16,11 @@ use crate::cli_policy::{cosign, cosigner, policy};
 use crate::common::{Bench, copy_tree, old_run, overwrite, skipped, tree};
 
 /// The run that most tests bundle.
-const RUN: &str = "label-001/0a1b2c3d-0000-4000-8000-000000000001";
+pub const RUN: &str = "label-001/0a1b2c3d-0000-4000-8000-000000000001";
 
 /// A signed store with a migrated run that was reviewed, a second run, and a bundle of the first in
 /// `ev`; gives the public key.
-fn bench() -> (Bench, String) {
+pub fn bench() -> (Bench, String) {
     let bench = Bench::with_store();
     let old = bench.top().join("old/artifacts");
     (1..=2).for_each(|n| drop(old_run(&old, "label-001", n)));
@@ -32,16 +32,16 @@ fn bench() -> (Bench, String) {
     (bench, key)
 }
 
-fn check(bench: &Bench, dir: &str, key: &str, code: i32) -> Value {
+pub fn check(bench: &Bench, dir: &str, key: &str, code: i32) -> Value {
     bench.json(&["check-evidence", dir, "--key", key], code)
 }
 
-fn codes(report: &Value) -> BTreeSet<&str> {
+pub fn codes(report: &Value) -> BTreeSet<&str> {
     report["findings"].as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap()).collect()
 }
 
 /// Makes all checksums of a bag right again, as whoever changed it would.
-fn rebag(dir: &Path) {
+pub fn rebag(dir: &Path) {
     let files: Vec<(String, Vec<u8>)> =
         tree(dir).into_iter().filter(|(path, _)| !path.ends_with('/')).collect();
     let payload = |path: &str| path.starts_with("data/");
@@ -70,7 +70,7 @@ fn run_path(dir: &Path, inner: &str) -> PathBuf {
 }
 
 /// A copy of the bundle with something done to it.
-fn changed(bench: &Bench, change: impl FnOnce(&Path)) -> String {
+pub fn changed(bench: &Bench, change: impl FnOnce(&Path)) -> String {
     let copy = bench.top().join("changed");
     let _ = std::fs::remove_dir_all(&copy);
     copy_tree(&bench.top().join("ev"), &copy);
@@ -374,7 +374,7 @@ fn evidence_with_any_byte_changed_is_found() {
     let (bench, key) = bench();
     let keys: [VerifyingKey; 1] = [key.parse().unwrap()];
     let good = facts(&bench.top().join("ev"));
-    assert!(bundle::check(&good, &keys, None).findings.is_empty());
+    assert!(bundle::check(&good, &keys, None, None).findings.is_empty());
     let work: Vec<(&String, &Vec<u8>)> = good.texts.iter().collect();
     let sweep = |part: usize| {
         let mut facts = good.clone();
@@ -386,7 +386,7 @@ fn evidence_with_any_byte_changed_is_found() {
                 bad[at] ^= 1 << (at / step % 8);
                 facts.files.insert((*path).clone(), BlobId::of(&bad));
                 facts.texts.insert((*path).clone(), bad);
-                let found = bundle::check(&facts, &keys, None).findings;
+                let found = bundle::check(&facts, &keys, None, None).findings;
                 assert!(found.iter().any(|finding| finding.is_failure()), "{path} byte {at}");
             }
             facts.files.insert((*path).clone(), BlobId::of(bytes));
@@ -398,8 +398,9 @@ fn evidence_with_any_byte_changed_is_found() {
     });
 }
 
-#[test]
-fn cli_evidence_guide_runs_as_it_stands_and_its_commands_reject_a_changed_bundle() {
+/// Runs the commands of a bundle's guide in a folder, for a reader who pinned a key; further lines are
+/// settings. `None` without the programs that it needs.
+pub fn guide_of(bench: &Bench) -> Option<impl Fn(&Path, &str) -> String + use<>> {
     let have = |tool: &str| {
         let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]).output();
         found.is_ok_and(|found| found.status.success())
@@ -408,20 +409,28 @@ fn cli_evidence_guide_runs_as_it_stands_and_its_commands_reject_a_changed_bundle
         ["bash", "jq", "openssl", "python3", "sha256sum"].into_iter().filter(|t| !have(t)).collect();
     if !missing.is_empty() {
         skipped(&format!("the commands of VERIFY.md need {}", missing.join(", ")));
-        return;
+        return None;
     }
-    let (bench, key) = bench();
     let guide = std::fs::read_to_string(bench.top().join("ev/VERIFY.md")).unwrap();
     let mut script = String::new();
     for block in guide.split("```sh\n").skip(1) {
         script.push_str(block.split("```").next().unwrap());
     }
-    let run = |dir: &str| {
-        let out =
-            Command::new("bash").args(["-c", &script]).current_dir(dir).env("KEY", &key).output().unwrap();
-        let text = [out.stdout, out.stderr].concat();
-        String::from_utf8_lossy(&text).into_owned()
-    };
+    Some(move |dir: &Path, key: &str| {
+        let mut lines = key.lines();
+        let mut command = Command::new("bash");
+        command.args(["-c", &script]).current_dir(dir).env("KEY", lines.next().unwrap());
+        command.envs(lines.filter_map(|line| line.split_once('=')));
+        let out = command.output().unwrap();
+        String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()
+    })
+}
+
+#[test]
+fn cli_evidence_guide_runs_as_it_stands_and_its_commands_reject_a_changed_bundle() {
+    let (bench, key) = bench();
+    let Some(guide) = guide_of(&bench) else { return };
+    let run = |dir: &str| guide(Path::new(dir), &key);
     let bad = ["FAILED", "NOT", "No such", "Failure", "rror", "Traceback", "> "];
     let said = run(&bench.top().join("ev").display().to_string());
     assert_eq!(said.matches("Signature Verified Successfully").count(), 2, "{said}");

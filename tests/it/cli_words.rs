@@ -15,13 +15,13 @@ fn tool(bench: &Bench, line: &str) -> (bool, String) {
 }
 
 #[track_caller]
-fn works(bench: &Bench, line: &str) -> String {
+pub fn works(bench: &Bench, line: &str) -> String {
     let (good, said) = tool(bench, line);
     assert!(good, "{line}: {said}");
     said
 }
 
-fn have(name: &str) -> bool {
+pub fn have(name: &str) -> bool {
     let there =
         Command::new("sh").args(["-c", &format!("command -v {name}")]).output().unwrap().status.success();
     if !there {
@@ -31,14 +31,14 @@ fn have(name: &str) -> bool {
 }
 
 /// A key for signing checkpoints, and the file that allows it.
-fn ssh_key(bench: &Bench) {
+pub fn ssh_key(bench: &Bench) {
     works(
         bench,
         "ssh-keygen -q -t ed25519 -N '' -C auditor -f key && echo \"auditor@example.org $(cat key.pub)\" > allowed",
     );
 }
 
-const SIGN: &str = "rm -f text.sig; ssh-keygen -q -Y sign -n strongroom-checkpoint -f key text";
+pub const SIGN: &str = "rm -f text.sig; ssh-keygen -q -Y sign -n strongroom-checkpoint -f key text";
 
 #[test]
 fn cli_ssh_signature_of_a_checkpoint_is_an_anchor_that_ssh_keygen_accepts() {
@@ -97,7 +97,7 @@ fn cli_ssh_signature_of_a_checkpoint_is_an_anchor_that_ssh_keygen_accepts() {
 }
 
 /// A time-stamping authority of the test's own.
-fn authority(bench: &Bench) {
+pub fn authority(bench: &Bench) {
     let settings = "[tsa]\ndefault_tsa=t\n[t]\nserial=serial\nsigner_digest=sha256\ndefault_policy=1.2.3.4\n\
         digests=sha256\nordering=no\ntsa_name=no\ness_cert_id_alg=sha256\n[ext]\n\
         extendedKeyUsage=critical,timeStamping\n[req]\ndistinguished_name=dn\n[dn]\n";

@@ -17,6 +17,7 @@ mod cli_audit;
 mod cli_day;
 #[cfg(feature = "cli")]
 mod cli_evidence;
+mod cli_evidence_keys;
 #[cfg(feature = "cli")]
 mod cli_exit;
 #[cfg(feature = "cli")]
@@ -27,6 +28,7 @@ mod cli_keys;
 mod cli_log;
 #[cfg(feature = "cli")]
 mod cli_manifest_pack;
+mod cli_ml_dsa;
 mod cli_pack;
 #[cfg(feature = "cli")]
 mod cli_policy;
@@ -45,6 +47,7 @@ mod layers;
 mod layouts;
 mod many;
 mod merkle;
+mod merkle_judges;
 mod model;
 mod oracles;
 mod packs;

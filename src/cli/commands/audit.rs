@@ -14,7 +14,7 @@ use crate::cli::error::{CliError, exit};
 use crate::cli::output::{safe, table};
 use crate::cli::session::Session;
 use crate::note::{KeyId, VerifyingKey};
-use crate::store::StoreError;
+use crate::store::{KeyKind, StoreError};
 
 /// The audit log for others: keys, checkpoints, proofs
 ///
@@ -92,7 +92,13 @@ enum KeyAction {
     ///
     /// From then on both sign. Pinned keys go on working: verify follows the statement in the log from the
     /// old key to the new one. Retire the old key when nobody needs its signature any more.
+    ///
+    /// A key of type ml-dsa-44 (FIPS 204) is a second signature beside the first, for checkpoints that must
+    /// still hold when Ed25519 no longer does. It vouches for no other key and signs no evidence.
     Rotate {
+        /// What the new key signs with
+        #[arg(long, value_enum, default_value_t = TypeArg::Ed25519)]
+        r#type: TypeArg,
         /// Where the new secret goes [default: beside the old one, by its id]
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
@@ -107,6 +113,15 @@ enum KeyAction {
         #[arg(long, value_name = "SIZE")]
         trusted_to: Option<u64>,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum TypeArg {
+    /// Ed25519
+    Ed25519,
+    /// ML-DSA-44, in a program built with the feature ml-dsa
+    #[value(name = "ml-dsa-44")]
+    MlDsa44,
 }
 
 impl Args {
@@ -125,7 +140,7 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
         Action::Key { action } => match action {
             KeyAction::New => new_key(session),
             KeyAction::List => list_keys(session),
-            KeyAction::Rotate { to } => rotate_key(to, session),
+            KeyAction::Rotate { r#type, to } => rotate_key(r#type, to, session),
             KeyAction::Retire { id, trusted_to } => retire_key(&id, trusted_to, session),
         },
         Action::Anchor { action } => anchor::run(action, session),
@@ -156,11 +171,11 @@ fn tell_new_key(key: &VerifyingKey, path: &Path, session: &Session) {
     }
 }
 
-fn rotate_key(to: Option<PathBuf>, session: &Session) -> Result<u8, CliError> {
+fn rotate_key(kind: TypeArg, to: Option<PathBuf>, session: &Session) -> Result<u8, CliError> {
     let store = session.store()?;
     let first = session.key_path(&store.config().origin)?;
     let signers = session.signers(&store)?;
-    let old = signers.last().ok_or_else(|| {
+    let old = signers.iter().rfind(|signer| signer.verifying_key().vouches()).ok_or_else(|| {
         CliError::key(
             "none of the keys that sign this log is at hand",
             Some("--signing-key names one; strongroom audit key list shows them".to_owned()),
@@ -170,9 +185,15 @@ fn rotate_key(to: Option<PathBuf>, session: &Session) -> Result<u8, CliError> {
         Some(path) => path.clone(),
         None => first.with_extension(format!("{id}.key")),
     };
-    let (key, path) = store.rotate_key(old, &beside)?;
+    let kind = match kind {
+        TypeArg::Ed25519 => KeyKind::Ed25519,
+        TypeArg::MlDsa44 => KeyKind::MlDsa44,
+    };
+    let (key, path) = store.rotate_key(old, kind, &beside)?;
     tell_new_key(&key, &path, session);
-    if !session.out.json {
+    if !session.out.json && kind == KeyKind::MlDsa44 {
+        session.out.note("from now on checkpoints have its signature beside the others");
+    } else if !session.out.json {
         session.out.note(format!(
             "both sign from now on; strongroom audit key retire {} ends that",
             old.verifying_key().id()

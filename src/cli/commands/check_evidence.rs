@@ -24,13 +24,17 @@ pub(crate) struct Args {
     /// Whose cosignatures the log must have: log keys, witnesses and their quorum, as C2SP tlog-policy has it
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Whose SSH signatures count, in the form that ssh-keygen takes
+    #[arg(long, value_name = "FILE")]
+    allowed_signers: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     let mut keys = super::verify::pinned(&args.key)?;
     let policy = args.policy.as_deref().map(super::policy::read_policy).transpose()?;
     keys.extend(policy.iter().flat_map(|policy| policy.logs.iter().cloned()));
-    let check = check_evidence(&args.bundle, &keys, policy.as_ref())?;
+    let signers = args.allowed_signers.as_deref().map(super::policy::read_signers).transpose()?;
+    let check = check_evidence(&args.bundle, &keys, policy.as_ref(), signers.as_ref())?;
     session.end();
     if session.out.json {
         tell_json(&check, session);
@@ -83,6 +87,7 @@ fn tell_json(check: &EvidenceCheck, session: &Session) {
         "ok": !checked.findings.iter().any(|finding| finding.is_failure()), "findings": findings,
         "log": checked.log, "signers": checked.signers, "stated_by": checked.stated_by,
         "anchored": checked.anchored.as_ref().map(|(size, by)| json!({"size": size, "by": by})),
+        "words": checked.words.iter().map(|(size, by)| json!({"size": size, "by": by})).collect::<Vec<_>>(),
         "established": checked.established, "runs": runs,
         "checked": {"files": check.files, "bytes": check.bytes}, "not_proved": unproved(check),
     }));
@@ -126,6 +131,9 @@ fn tell(check: &EvidenceCheck, session: &Session) {
     out.note(format!("checkpoint signed by {}", who(&checked.signers)));
     if let Some((size, by)) = &checked.anchored {
         out.note(format!("the log's first {size} entries anchored by {}", safe(by)));
+    }
+    for (size, by) in &checked.words {
+        out.note(format!("of the log's first {size} entries: {}", safe(by)));
     }
     out.note(format!("statement signed by {}", who(&checked.stated_by)));
     out.note(format!(

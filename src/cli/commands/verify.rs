@@ -9,7 +9,7 @@ use crate::cli::error::{CliError, exit};
 use crate::cli::output::{count, safe};
 use crate::cli::session::Session;
 use crate::format::finding::Finding;
-use crate::note::VerifyingKey;
+use crate::note::{KeyError, VerifyingKey};
 use crate::store::{Checkpoint, StoreError, VerifyOptions, VerifyReport};
 
 /// Check everything: re-hash every file and revision, replay the log, recompute ids and checksums
@@ -53,8 +53,12 @@ impl Args {
 
 /// Public keys given as arguments.
 pub(super) fn pinned(keys: &[String]) -> Result<Vec<VerifyingKey>, CliError> {
-    let parse =
-        |text: &String| text.trim().parse().map_err(|error| CliError::usage(format!("--key: {error}"), None));
+    let refused = |error: KeyError| CliError::usage(format!("--key: {error}"), None);
+    let parse = |text: &String| {
+        let key: VerifyingKey = text.trim().parse().map_err(refused)?;
+        // Passed over, a key that somebody pinned would look like one that did not sign.
+        if key.is_checkable() { Ok(key) } else { Err(refused(KeyError::NotBuilt)) }
+    };
     keys.iter().map(parse).collect()
 }
 

@@ -62,11 +62,11 @@ pub fn key_id(key: &VerifyingKey) -> String {
 }
 
 impl Envelope {
-    /// Signs bytes of a type.
+    /// Signs bytes of a type, with those of the keys that sign more than checkpoints.
     pub fn sign(payload_type: &str, payload: Vec<u8>, keys: &[&SigningKey]) -> Self {
         let message = pae(payload_type, &payload);
-        let signature = |key: &&SigningKey| (key_id(key.verifying_key()), key.sign(&message).to_vec());
-        let signatures = keys.iter().map(signature).collect();
+        let signature = |key: &&SigningKey| Some((key_id(key.verifying_key()), key.sign(&message)?.to_vec()));
+        let signatures = keys.iter().filter_map(signature).collect();
         Self { payload, payload_type: payload_type.to_owned(), signatures }
     }
 

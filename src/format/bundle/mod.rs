@@ -19,6 +19,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::entry::Entry;
 use super::file_list::FileEntry;
 use super::finding::Finding;
+use crate::base::clock::Moment;
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
 use crate::note::{NoteSignature, SignedNote, VerifyingKey};
@@ -36,25 +37,31 @@ pub struct Contents {
     pub runs: Vec<RunContents>,
 }
 
-/// What witnesses said of the log's first so many entries.
+/// What others said of the log's first so many entries.
 #[derive(Debug, Clone)]
 pub struct Anchor {
     /// How many entries.
     pub size: u64,
-    /// Who, and for which second since 1970.
-    pub by: Vec<(String, u64)>,
+    /// Who, and when where it says so.
+    pub by: Vec<(String, Option<Moment>)>,
 }
 
 impl Anchor {
-    /// What the cosignatures on a checkpoint of this log say; nothing when there is none.
-    pub fn of(origin: &str, size: u64, note: &SignedNote) -> Option<Self> {
+    /// What the cosignatures on a checkpoint of this log say, beside words of others; nothing when there is
+    /// neither.
+    pub fn of(
+        origin: &str,
+        size: u64,
+        note: &SignedNote,
+        words: Vec<(String, Option<Moment>)>,
+    ) -> Option<Self> {
         let theirs = note.signatures().iter().filter(|line| line.name.as_str() != origin);
         let said = |line: &NoteSignature| {
             // A cosignature (C2SP tlog-cosignature v1): the time, then the signature.
             let time = line.bytes.first_chunk::<8>().filter(|_| line.bytes.len() == 72)?;
-            Some((line.name.to_string(), u64::from_be_bytes(*time)))
+            Some((line.name.to_string(), Some(Moment::from_seconds(u64::from_be_bytes(*time)))))
         };
-        let by: Vec<(String, u64)> = theirs.filter_map(said).collect();
+        let by: Vec<(String, Option<Moment>)> = theirs.filter_map(said).chain(words).collect();
         (!by.is_empty()).then_some(Self { size, by })
     }
 }
@@ -142,7 +149,9 @@ pub const METADATA: &str = "data/ro-crate-metadata.json";
 pub const CHECKPOINT: &str = "data/log/checkpoint";
 /// Public keys, for convenience: they establish nothing by lying here.
 pub const KEYS: &str = "data/log/keys/";
-/// Checkpoints that witnesses cosigned, each with the proof that the log goes on from it.
+/// The entries that brought in and retired the log's keys, where there is more than the first.
+pub const KEY_ENTRIES: &str = "data/log/key-entries/";
+/// Checkpoints that others signed, each with the proof that the log goes on from it.
 pub const ANCHORS: &str = "data/log/anchors/";
 /// Blobs that entries name: actors, reasons, lists of exceptions, details.
 pub const RECORDS: &str = "data/records/";
@@ -184,6 +193,26 @@ pub fn proof(key: &RunKey, seq: u64) -> String {
     format!("{}entries/{seq:06}.tlog-proof", run_dir(key))
 }
 
+/// The proof of a key entry, with the entry.
+pub fn key_entry(index: u64) -> String {
+    format!("{KEY_ENTRIES}{index:012}.tlog-proof")
+}
+
+/// The key that a key entry names.
+pub fn key_entry_key(index: u64) -> String {
+    format!("{KEY_ENTRIES}{index:012}.vkey")
+}
+
+/// The signed statement that a key entry names.
+pub fn key_entry_statement(index: u64) -> String {
+    format!("{KEY_ENTRIES}{index:012}.note")
+}
+
+/// What somebody said of that checkpoint with a tool of their own: an SSH signature or a time stamp.
+pub fn anchor_word(size: u64, word: &[u8], ending: &str) -> String {
+    format!("{ANCHORS}{size}.{}.{ending}", &Sha256::of(word).hex()[..16])
+}
+
 /// A kept checkpoint of the log's first so many entries.
 pub fn anchor(size: u64) -> String {
     format!("{ANCHORS}{size}.checkpoint")
@@ -214,13 +243,21 @@ pub fn key_pem(key: &VerifyingKey) -> String {
     format!("{KEYS}{}.pem", key.id())
 }
 
-/// The SubjectPublicKeyInfo of an Ed25519 key (RFC 8410), in PEM.
+/// The SubjectPublicKeyInfo of a key (Ed25519: RFC 8410; ML-DSA-44: RFC 9881), in PEM.
 pub fn pem(key: &VerifyingKey) -> String {
-    const PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-    let text = key.to_string();
-    let bytes = text.splitn(3, '+').nth(2).and_then(|part| STANDARD.decode(part).ok()).unwrap_or_default();
-    let der = [&PREFIX[..], bytes.get(1..).unwrap_or_default()].concat();
-    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
+    const ED25519: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    const ML_DSA_44: &[u8] = &[
+        0x30, 0x82, 0x05, 0x32, 0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x11,
+        0x03, 0x82, 0x05, 0x21, 0x00,
+    ];
+    let prefix = match key {
+        VerifyingKey::Ed25519(_) => ED25519,
+        VerifyingKey::MlDsa44(_) => ML_DSA_44,
+    };
+    let text = STANDARD.encode([prefix, key.bytes()].concat());
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
 }
 
 #[cfg(test)]

@@ -113,7 +113,10 @@ fn witnesses(contents: &Contents) -> String {
     );
     out.push_str(&heading(&["Events up to place", "Who, and when"]));
     for anchor in &contents.anchors {
-        let by = |(name, time): &(String, u64)| text(&format!("{name}, {}", Moment::from_seconds(*time)));
+        let by = |(name, time): &(String, Option<Moment>)| match time {
+            Some(time) => text(&format!("{name}, {time}")),
+            None => text(name),
+        };
         let by: Vec<String> = anchor.by.iter().map(by).collect();
         out.push_str(&row(&[anchor.size.saturating_sub(1).to_string(), by.join("<br>")]));
     }

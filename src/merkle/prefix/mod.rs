@@ -30,9 +30,8 @@ pub use path::{MapPath, MapPathError};
 pub use tree::RunTree;
 pub use update::{NodeStore, build_map, lookup, update_map};
 
-use sha2::Digest as _;
-
 use super::hash::{EMPTY_ROOT, Hash};
+use crate::base::sha256::sha256;
 
 const LEAF: u8 = 0x02;
 const NODE: u8 = 0x03;
@@ -44,7 +43,7 @@ pub struct MapKey([u8; 32]);
 impl MapKey {
     /// The key of a run, from `job_id/run_id`. Neither id can hold a slash, so no two runs share a text.
     pub fn of(name: &str) -> Self {
-        Self(sha2::Sha256::digest(name.as_bytes()).into())
+        Self(sha256(name.as_bytes()))
     }
 
     /// Wraps a raw value.
@@ -91,7 +90,7 @@ impl MapLeaf {
 
     /// Its hash.
     pub fn hash(&self) -> Hash {
-        Hash::from_bytes(sha2::Sha256::digest(self.preimage()).into())
+        Hash::from_bytes(sha256(&self.preimage()))
     }
 }
 
@@ -126,7 +125,7 @@ pub fn map_node_hash(bit: u8, zero: &Hash, one: &Hash) -> Hash {
     bytes[1] = bit;
     bytes[2..34].copy_from_slice(zero.as_bytes());
     bytes[34..].copy_from_slice(one.as_bytes());
-    Hash::from_bytes(sha2::Sha256::digest(bytes).into())
+    Hash::from_bytes(sha256(&bytes))
 }
 
 impl MapNode {

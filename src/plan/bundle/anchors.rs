@@ -2,16 +2,38 @@
 //! and a policy's witnesses cosigned one that reaches far enough.
 
 use super::Checking;
+use crate::base::clock::Moment;
+use crate::base::digest::Sha256;
 use crate::format::bundle;
 use crate::format::finding::Code;
+use crate::format::paths::{SSH_WORD, STAMP_WORD};
 use crate::format::policy::Policy;
+use crate::format::stamp::Stamp;
 use crate::merkle::{self, Hash};
-use crate::note::{CheckpointBody, SignedNote};
+use crate::note::{AllowedSigners, CheckpointBody, SignedNote, SshSignature};
+
+/// Whose word on a checkpoint's text these bytes are, and when where they say so: an SSH signature of it by
+/// the key that it names, or a time stamp over it, whose own signature is not checked.
+pub fn judge_word(ending: &str, bytes: &[u8], text: &str) -> Result<(String, Option<Moment>), String> {
+    if ending == SSH_WORD {
+        let signature = SshSignature::parse(bytes).map_err(|error| error.to_string())?;
+        signature.check(text).map_err(|error| error.to_string())?;
+        return Ok((signature.to_string(), None));
+    }
+    let stamp = Stamp::parse(bytes).map_err(|error| error.to_string())?;
+    match stamp.digest == Sha256::of(text.as_bytes()) {
+        true => Ok(("time stamp".to_owned(), Some(stamp.time))),
+        false => Err("a stamp over other bytes".to_owned()),
+    }
+}
 
 impl Checking<'_> {
-    pub(super) fn anchors(&mut self, policy: Option<&Policy>) {
+    pub(super) fn anchors(&mut self, policy: Option<&Policy>, signers: Option<&AllowedSigners>) {
         let mut best: Option<(u64, String)> = None;
         let mut notes: Vec<(String, SignedNote, u64)> = self.kept();
+        for (_, note, size) in &notes {
+            self.words(*size, note, signers);
+        }
         if let Some((note, body)) = &self.checkpoint {
             notes.push((bundle::CHECKPOINT.to_owned(), note.clone(), body.size));
         }
@@ -39,6 +61,34 @@ impl Checking<'_> {
             );
         }
         self.out.anchored = best.filter(|(_, by)| !by.is_empty());
+    }
+
+    /// The SSH signatures and time stamps of one kept checkpoint.
+    fn words(&mut self, size: u64, note: &SignedNote, signers: Option<&AllowedSigners>) {
+        let start = format!("{}{size}.", bundle::ANCHORS);
+        let facts = self.facts;
+        for (path, bytes) in facts.texts.iter().filter(|(path, _)| path.starts_with(&start)) {
+            let Some(ending) = path.rsplit('.').next().filter(|end| [SSH_WORD, STAMP_WORD].contains(end))
+            else {
+                continue;
+            };
+            if bundle::anchor_word(size, bytes, ending) != *path {
+                continue;
+            }
+            self.known.insert(path.clone());
+            match judge_word(ending, bytes, note.text()) {
+                Ok((by, time)) => {
+                    let signature = SshSignature::parse(bytes).ok();
+                    let who = signature.as_ref().zip(signers).map(|(signature, signers)| {
+                        signers.who(signature).unwrap_or("a key that is not among the allowed signers")
+                    });
+                    let who = who.map(|who| format!(" of {who}")).unwrap_or_default();
+                    let when = time.map(|time| format!(" at {time}")).unwrap_or_default();
+                    self.out.words.push((size, format!("{by}{who}{when}")));
+                }
+                Err(why) => self.find(Code::AnchorMismatch, path, "a word on its checkpoint's text", why),
+            }
+        }
     }
 
     /// The kept checkpoints that do lead to the bundle's, with their sizes.

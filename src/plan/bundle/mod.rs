@@ -5,6 +5,7 @@
 //! asked for is a finding. Every rule gives all its findings.
 
 mod anchors;
+mod keys;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,10 @@ use crate::format::bundle::statement::{Claims, LogHead, Statement};
 use crate::format::bundle::{self};
 use crate::format::finding::{Code, Finding};
 use crate::format::policy::Policy;
-use crate::note::{CheckpointBody, NoteError, SignedNote, VerifyingKey};
+use crate::format::proof::LogProof;
+use crate::merkle::{self, Hash};
+use crate::note::{AllowedSigners, CheckpointBody, NoteError, SignedNote, VerifyingKey};
+pub use anchors::judge_word;
 pub use run::CheckedRun;
 
 /// What lies in a bundle.
@@ -44,6 +48,8 @@ pub struct Checked {
     pub stated_by: Vec<String>,
     /// How many of the log's first entries the policy's witnesses cosigned, and who did.
     pub anchored: Option<(u64, String)>,
+    /// What others said of the log with tools of their own: of how many of its first entries, and who.
+    pub words: Vec<(u64, String)>,
     /// Whether the signers are keys that the reader pinned.
     pub established: bool,
     /// The runs.
@@ -57,6 +63,7 @@ pub fn is_read(path: &str) -> bool {
     if tags.contains(&path)
         || signed.contains(&path)
         || path.starts_with(bundle::KEYS)
+        || path.starts_with(bundle::KEY_ENTRIES)
         || path.starts_with(bundle::ANCHORS)
     {
         return true;
@@ -73,8 +80,14 @@ fn run_of(path: &str) -> Option<(RunKey, &str)> {
 }
 
 /// Checks a bundle for a reader who trusts these keys; without any, only that it fits together. With a
-/// policy, as many of its witnesses as it takes must have cosigned the log.
-pub fn check(facts: &Facts, pinned: &[VerifyingKey], policy: Option<&Policy>) -> Checked {
+/// policy, as many of its witnesses as it takes must have cosigned the log. Allowed signers say whose the keys
+/// of SSH signatures are.
+pub fn check(
+    facts: &Facts,
+    pinned: &[VerifyingKey],
+    policy: Option<&Policy>,
+    signers: Option<&AllowedSigners>,
+) -> Checked {
     let mut checking = Checking {
         facts,
         pinned,
@@ -85,7 +98,7 @@ pub fn check(facts: &Facts, pinned: &[VerifyingKey], policy: Option<&Policy>) ->
     };
     checking.bag();
     checking.signed_head();
-    checking.anchors(policy);
+    checking.anchors(policy, signers);
     checking.runs();
     checking.statement();
     checking.strangers();
@@ -93,6 +106,17 @@ pub fn check(facts: &Facts, pinned: &[VerifyingKey], policy: Option<&Policy>) ->
     out.findings.sort_by(|a, b| (a.code, &a.run, &a.path).cmp(&(b.code, &b.run, &b.path)));
     out.findings.dedup();
     out
+}
+
+/// Whether a proof is for this checkpoint and leads to its root.
+fn proved(proof: &LogProof, note: &SignedNote, body: &CheckpointBody) -> Result<(), String> {
+    if proof.checkpoint != *note {
+        return Err("a proof for another checkpoint".to_owned());
+    }
+    let leaf = merkle::leaf_hash(proof.entry.as_deref().unwrap_or_default());
+    let root = Hash::from_bytes(body.root);
+    merkle::verify_inclusion(proof.index, body.size, &leaf, &proof.hashes, &root)
+        .map_err(|error| error.to_string())
 }
 
 /// A check under way.
@@ -199,7 +223,7 @@ impl<'f> Checking<'f> {
         };
         self.out.established = !self.pinned.is_empty();
         let keys = if self.out.established { self.pinned } else { &own[..] };
-        self.keys = keys.iter().filter(|key| key.name().as_str() == body.origin).cloned().collect();
+        self.keys = self.counting(keys, &note, &body);
         let names = |keys: Vec<&VerifyingKey>| keys.into_iter().map(dsse::key_id).collect::<Vec<_>>();
         match note.verify(&self.keys).map(names) {
             Ok(signers) => self.out.signers = signers,

@@ -12,6 +12,7 @@ mod log;
 mod objects;
 mod packs;
 mod text;
+mod words;
 
 /// A target's name, which is also that of its corpus, and its oracle.
 pub type Oracle = (&'static str, fn(&[u8]));
@@ -26,10 +27,13 @@ pub const ORACLES: &[Oracle] = &[
     ("names", text::names),
     ("note_checkpoint", log::note_checkpoint),
     ("pack_parse", packs::pack_parse),
+    ("policy", words::policy),
     ("proofs", log::proofs),
     ("records", text::records),
     ("run_proof", log::run_proof),
     ("segment", objects::segment),
+    ("ssh_signature", words::ssh_signature),
+    ("time_stamp", words::time_stamp),
     ("wal_frames", objects::wal_frames),
 ];
 

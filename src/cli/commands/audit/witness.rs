@@ -58,6 +58,9 @@ pub(super) fn run(action: Action, session: &Session) -> Result<u8, CliError> {
         Action::AddLog { dir, key } => {
             let usage = |error: KeyError| CliError::usage(format!("{key:?}: {error}"), None);
             let key: VerifyingKey = key.trim().parse().map_err(usage)?;
+            if !key.is_checkable() {
+                return Err(usage(KeyError::NotBuilt));
+            }
             Witness::open(&dir, session.context())?.add_log(&key)?;
             match session.out.json {
                 true => session.out.json(&json!({"origin": key.name().as_str(), "key": key.to_string()})),
