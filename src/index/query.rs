@@ -249,6 +249,12 @@ impl Index {
         self.numbers(sql, params![kind, operation])
     }
 
+    /// The log indexes of the entries of a kind that are about no run, in order.
+    pub fn entries_without_run(&self, kind: &str) -> Result<Vec<u64>, IndexError> {
+        let sql = "SELECT entry FROM entries WHERE job_id IS NULL AND kind = ?1 ORDER BY entry";
+        self.numbers(sql, params![kind])
+    }
+
     fn numbers(&self, sql: &str, values: impl rusqlite::Params + Clone) -> Result<Vec<u64>, IndexError> {
         self.rows(sql, values, |row| unsigned(row, 0))
     }

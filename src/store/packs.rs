@@ -20,6 +20,7 @@ use crate::format::entry::{Entry, EntryKind, PackRef};
 use crate::format::file_list::FileEntry;
 use crate::format::finding::{Code, Finding};
 use crate::format::paths;
+use crate::index::Index;
 use crate::schema::{self, PACK_FILE, Pack};
 
 /// The files of a pack, by their paths within its folder.
@@ -58,6 +59,9 @@ pub enum ManifestPack {
 /// The pack of the manifests as it was found, and how many entries of the log were looked at for it.
 #[derive(Default)]
 pub(super) struct Governing(Mutex<Option<(u64, Arc<Pack>)>>);
+
+/// Where the installed packs are looked up.
+type Lookup<'l> = dyn Fn(&LogView) -> Result<Vec<InstalledPack>, StoreError> + 'l;
 
 /// What installing a pack came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,14 +107,34 @@ impl Store {
 
     /// The files of the pack that a name means, as [`Store::pack`] finds it.
     pub fn pack_files(&self, name: &str) -> Result<PackFiles, StoreError> {
-        match self.installed_packs()?.iter().rev().find(|installed| means(name, &installed.pack)) {
+        self.files_of(name, &self.installed_packs()?)
+    }
+
+    fn files_of(&self, name: &str, installed: &[InstalledPack]) -> Result<PackFiles, StoreError> {
+        match installed.iter().rev().find(|installed| means(name, &installed.pack)) {
             Some(installed) => self.installed_files(installed),
             None => builtin_files(name).ok_or_else(|| StoreError::NoPack(name.to_owned())),
         }
     }
 
     /// The pack that governs the store's manifests: the one that `strongroom.toml` names.
+    ///
+    /// Which one was installed last under the name is looked up in the index and confirmed against
+    /// the entry's bytes; only what the index has not taken in yet is read from the log.
     pub fn manifest_pack(&self) -> Result<Arc<Pack>, StoreError> {
+        self.governing_pack(&|view| match self.installed_by_index(view) {
+            Some(installed) => Ok(installed),
+            None => self.installed_since(view, 0),
+        })
+    }
+
+    /// The same by the log alone, read from its first entry.
+    pub(super) fn manifest_pack_by_log(&self) -> Result<Arc<Pack>, StoreError> {
+        *self.governing.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.governing_pack(&|view| self.installed_since(view, 0))
+    }
+
+    fn governing_pack(&self, installed: &Lookup<'_>) -> Result<Arc<Pack>, StoreError> {
         let name = &self.config.pack;
         let view = self.log()?;
         let mut known = self.governing.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,10 +145,11 @@ impl Store {
             *size = view.size();
             return Ok(Arc::clone(pack));
         }
-        let pack = self.pack(name).map_err(|error| match error {
+        let files = self.files_of(name, &installed(&view)?).map_err(|error| match error {
             StoreError::NoPack(name) => StoreError::NoManifestPack(name),
             other => other,
         })?;
+        let pack = Arc::new(Pack::parse(&files)?);
         *known = Some((view.size(), Arc::clone(&pack)));
         Ok(pack)
     }
@@ -132,6 +157,19 @@ impl Store {
     /// Every pack that was installed, oldest first; the last of a name is the one that it means.
     pub fn installed_packs(&self) -> Result<Vec<InstalledPack>, StoreError> {
         self.installed_since(&self.log()?, 0)
+    }
+
+    /// The same with the index as a guide; `None` where there is no index of this log, or where it says
+    /// what the log does not.
+    fn installed_by_index(&self, view: &LogView) -> Option<Vec<InstalledPack>> {
+        let index = Index::open_read_only(&self.disk.full_path(paths::INDEX)).ok()?;
+        let known = index.log_size().ok().filter(|size| index.is_at(&view.head) || *size < view.head.size)?;
+        let mut found = Vec::new();
+        for at in index.entries_without_run(EntryKind::PackInstalled.as_str()).ok()? {
+            found.push(installed(at, self.entry(view, at).ok()?)?);
+        }
+        found.extend(self.installed_since(view, known).ok()?);
+        Some(found)
     }
 
     fn installed_since(&self, view: &LogView, from: u64) -> Result<Vec<InstalledPack>, StoreError> {
@@ -143,10 +181,7 @@ impl Store {
                 return Ok(());
             }
             let entry = Entry::parse(bytes).map_err(StoreError::record(format!("log entry {index}")))?;
-            if let (EntryKind::PackInstalled, Some(pack), Some(files)) = (entry.kind, entry.pack, entry.files)
-            {
-                found.push(InstalledPack { pack, files, entry: index });
-            }
+            found.extend(installed(index, entry));
             Ok(())
         })?;
         Ok(found)
@@ -352,6 +387,16 @@ impl Store {
             }
         }
         Ok((files, strays))
+    }
+}
+
+/// What an entry says was installed.
+fn installed(index: u64, entry: Entry) -> Option<InstalledPack> {
+    match (entry.kind, entry.pack, entry.files) {
+        (EntryKind::PackInstalled, Some(pack), Some(files)) => {
+            Some(InstalledPack { pack, files, entry: index })
+        }
+        _ => None,
     }
 }
 

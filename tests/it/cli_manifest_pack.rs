@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use strongroom::base::digest::Sha256;
 
-use crate::common::{Bench, old_run, put, tamper, tree};
+use crate::common::{Bench, old_run, overwrite, put, tamper, tree};
 
 const SHAPES: &str = r#"
 [[shape]]
@@ -140,6 +140,38 @@ fn pack_installed_later_governs_from_then_on_and_a_pinned_version_stays() {
     assert_eq!(bench.json(&["versions"], 0)["head"], "2");
     tamper(&bench.path("strongroom.toml"), "letters@1.0.0", "letters@9");
     assert_eq!(bench.error(&["versions"], 4)["kind"], "not-found");
+}
+
+#[test]
+fn pack_of_the_manifests_is_found_where_the_log_cannot_be_read_through() {
+    let mut bench = Bench::new();
+    letter_store(&mut bench);
+    bench.run(&["adopt", "../old"]).exits(0);
+    // An installation that the index has not taken in is found in the log.
+    letters(&bench, "../later", "1.1.0", "3", THIRD);
+    bench.run(&["list"]).exits(0);
+    bench.run(&["pack", "install", "../later"]).exits(0);
+    assert_eq!(bench.json(&["versions"], 0)["head"], "3");
+    bench.run(&["list"]).exits(0);
+    assert_eq!(bench.json(&["versions"], 0)["head"], "3");
+    // A pack that is built in needs nothing of the log that the index knows already.
+    let bench = Bench::with_store();
+    old_run(&bench.top().join("old"), "label-001", 1);
+    bench.run(&["adopt", "../old"]).exits(0);
+    bench.run(&["list"]).exits(0);
+    let entries: Vec<String> = tree(&bench.path("audit"))
+        .into_keys()
+        .filter(|name| name.contains("entries") && !name.ends_with('/'))
+        .collect();
+    assert!(!entries.is_empty());
+    for name in entries {
+        overwrite(&bench.path(&format!("audit/{name}")), "damaged");
+    }
+    bench.run(&["versions"]).exits(0).says("1.0.0");
+    bench.run(&["migrate", "--dry-run", "--to", "1.0.0"]).exits(0).says("1 current");
+    bench.run(&["verify"]).exits(3);
+    std::fs::remove_file(bench.path("index.sqlite")).unwrap();
+    bench.run(&["versions"]).exits(7);
 }
 
 #[test]

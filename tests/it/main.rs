@@ -23,6 +23,8 @@ mod cli_exit;
 #[cfg(feature = "cli")]
 mod cli_hostile;
 #[cfg(feature = "cli")]
+mod cli_json;
+#[cfg(feature = "cli")]
 mod cli_keys;
 #[cfg(feature = "cli")]
 mod cli_log;

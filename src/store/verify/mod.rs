@@ -210,7 +210,7 @@ impl Store {
         log: &LogFacts,
         findings: &mut Vec<Finding>,
     ) -> Result<Option<Arc<Pack>>, StoreError> {
-        match self.manifest_pack() {
+        match self.manifest_pack_by_log() {
             Ok(pack) => Ok(Some(pack)),
             Err(error) if error.kind() == ErrorKind::Damaged => {
                 // A log that cannot be read through is found as such.
