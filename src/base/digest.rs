@@ -33,11 +33,16 @@ fn hex_nibble(c: u8) -> Option<u8> {
 
 /// Parses exactly 64 lower-case hex digits.
 pub fn parse_hex32(text: &str) -> Option<[u8; 32]> {
+    parse_hex(text)
+}
+
+/// Parses exactly two lower-case hex digits for each byte.
+pub fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let bytes = text.as_bytes();
-    if bytes.len() != 64 {
+    if bytes.len() != 2 * N {
         return None;
     }
-    let mut out = [0u8; 32];
+    let mut out = [0u8; N];
     for (i, pair) in bytes.chunks_exact(2).enumerate() {
         out[i] = hex_nibble(pair[0])? << 4 | hex_nibble(pair[1])?;
     }
@@ -178,6 +183,11 @@ impl Hasher {
     /// Starts with no bytes seen.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Whether no bytes were seen yet.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
     }
 
     /// Takes in the next bytes.

@@ -33,6 +33,8 @@ pub const ENTRIES: &str = "audit/tile/entries";
 pub const PACKS: &str = "packs";
 /// The disposable index.
 pub const INDEX: &str = "index.sqlite";
+/// What `adopt` remembers of folders that it looked into, as disposable.
+pub const ADOPTED: &str = "index.adopted";
 /// Held while the index is being refreshed, so that two processes never build it at once.
 pub const INDEX_LOCK: &str = "tmp/index.lock";
 /// Staging, on the same filesystem.
@@ -47,7 +49,7 @@ pub const MANIFEST: &str = "manifest.json";
 /// Whether a name in the root folder of a store is one of the store's own. Other files may lie beside
 /// them, and are none of its business.
 pub fn is_own(name: &str) -> bool {
-    [ARTIFACTS, OBJECTS, AUDIT, PACKS, TMP, LOCK, CONFIG].contains(&name) || name.starts_with(INDEX)
+    [ARTIFACTS, OBJECTS, AUDIT, PACKS, TMP, LOCK, CONFIG, ADOPTED].contains(&name) || name.starts_with(INDEX)
 }
 
 /// The folder of a job.

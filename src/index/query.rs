@@ -1,5 +1,7 @@
 //! Questions to the index.
 
+use std::collections::HashMap;
+
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::{Index, IndexError};
@@ -135,6 +137,19 @@ impl Index {
             })
         };
         self.first(sql, [run.job.as_str(), run.run.as_str()], found)
+    }
+
+    /// The file lists of those of the runs that the index knows, in one transaction.
+    pub fn file_lists(&self, runs: &[RunKey]) -> Result<HashMap<RunKey, Sha256>, IndexError> {
+        let reading = self.db.unchecked_transaction().map_err(|source| self.at(source))?;
+        let mut lists = HashMap::with_capacity(runs.len());
+        for key in runs {
+            if let Some(row) = self.run(key)? {
+                lists.insert(key.clone(), row.files);
+            }
+        }
+        reading.finish().map_err(|source| self.at(source))?;
+        Ok(lists)
     }
 
     fn first<T>(

@@ -8,10 +8,13 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use super::commit::{Change, Operation, What};
 use super::facts::{self, ManifestBytes, PriorFiles};
 use super::source;
 use super::stage::{RunFolder, Stage};
+use super::stat_cache::{Fingerprint, StatCache};
 use super::{Conflict, Store, StoreError};
 use crate::backend::{Disk, Kind};
 use crate::base::digest::{BlobId, Sha256};
@@ -33,6 +36,8 @@ use crate::schema::{Facts, FileFact, Pack};
 pub struct AdoptOptions {
     /// The job of runs that say none themselves.
     pub job: Option<JobId>,
+    /// Reads every folder, though the kernel says that nothing in it changed since it was adopted.
+    pub rehash: bool,
 }
 
 /// What became of one folder or file of the source.
@@ -106,6 +111,14 @@ struct Tree<'a> {
     options: &'a AdoptOptions,
 }
 
+impl Tree<'_> {
+    fn fingerprint(&self, candidate: &Candidate) -> Option<Fingerprint> {
+        let job = self.options.job.as_ref().map_or("", |job| job.as_str());
+        let pack = self.pack.digest().to_string();
+        Fingerprint::take(self.disk, &candidate.place, &[&candidate.name, job, &pack])
+    }
+}
+
 impl Store {
     /// Adopts every run in a folder tree.
     pub fn adopt(&self, from: &Path, options: &AdoptOptions) -> Result<AdoptReport, StoreError> {
@@ -121,6 +134,7 @@ impl Store {
         find_runs(&disk, "", top.as_deref().unwrap_or("run"), 0, &mut candidates, &mut report.seen)?;
 
         let tree = Tree { disk: &disk, pack: &pack, options };
+        let mut cache = StatCache::open(self, options.rehash);
         let mut operation = Operation::begin(self)?;
         report.operation = Some(operation.id);
         let total = candidates.len() as u64;
@@ -129,11 +143,12 @@ impl Store {
             if self.context.progress.interrupted() {
                 return Err(StoreError::Interrupted { done, total });
             }
-            self.adopt_batch(&mut operation, &tree, chunk, &mut report)?;
+            self.adopt_batch(&mut operation, &tree, chunk, &mut cache, &mut report)?;
             done += chunk.len() as u64;
             self.context.progress.at(done, total);
         }
         operation.end();
+        cache.close(self);
         report.seen.sort_by(|a, b| a.place.cmp(&b.place));
         Ok(report)
     }
@@ -154,16 +169,29 @@ impl Store {
         operation: &mut Operation,
         from: &Tree<'_>,
         chunk: &[Candidate],
+        cache: &mut StatCache,
         report: &mut AdoptReport,
     ) -> Result<(), StoreError> {
+        // Before anything is read: what changes from now on has another fingerprint.
+        let prints: Vec<Option<Fingerprint>> = chunk.par_iter().map(|one| from.fingerprint(one)).collect();
         let mut stage: Option<Stage> = None;
         let mut staged: Vec<StagedRun> = Vec::new();
         let mut coming: HashMap<RunKey, HashMap<String, Sha256>> = HashMap::new();
-        for candidate in chunk {
+        for (candidate, print) in chunk.iter().zip(prints) {
+            if let Some(key) = self.known_run(operation, cache, print.as_ref())? {
+                report.seen.push(seen(candidate, Adopted::Already { key }));
+                continue;
+            }
             let run = self.stage_candidate(operation, &mut stage, from, candidate, &coming);
             match run {
-                Ok(Staged::Here(key)) => report.seen.push(seen(candidate, Adopted::Already { key })),
-                Ok(Staged::Run(run)) => {
+                Ok(Staged::Here(run)) => {
+                    if let Some(print) = &print {
+                        cache.put(print, &run.key, &run.manifest.sha256, &run.files.sha256);
+                    }
+                    report.seen.push(seen(candidate, Adopted::Already { key: run.key }));
+                }
+                Ok(Staged::Run(mut run)) => {
+                    run.print = print;
                     let files =
                         run.entries.iter().filter_map(|f| Some((f.path.to_string(), f.blob()?.sha256)));
                     coming.insert(run.key.clone(), files.collect());
@@ -204,7 +232,12 @@ impl Store {
         let answers = operation.commit(stage, changes)?;
         for (run, answer) in staged.into_iter().zip(answers) {
             let result = match answer {
-                Ok(_) => Adopted::New { key: run.key, exceptions: run.exceptions },
+                Ok(_) => {
+                    if let Some(print) = &run.print {
+                        cache.put(print, &run.key, &run.manifest.sha256, &run.files.sha256);
+                    }
+                    Adopted::New { key: run.key, exceptions: run.exceptions }
+                }
                 // Another process brought it in meanwhile; whether it is the same, its entry tells.
                 Err(Conflict::Exists(key)) => match self.same_run(operation, &key, &run)? {
                     Ok(()) => Adopted::Already { key },
@@ -215,6 +248,25 @@ impl Store {
             report.seen.push(Seen { place: run.place, result });
         }
         Ok(())
+    }
+
+    /// The run that an unchanged folder was found to be before, if the store still has it so.
+    fn known_run(
+        &self,
+        operation: &mut Operation,
+        cache: &mut StatCache,
+        print: Option<&Fingerprint>,
+    ) -> Result<Option<RunKey>, StoreError> {
+        let Some(print) = print else { return Ok(None) };
+        let Some(key) = cache.get(print) else { return Ok(None) };
+        let Some(state) = operation.states()?.get(&key)? else { return Ok(None) };
+        if cache.holds(print, &state.manifest, &state.files) {
+            return Ok(Some(key));
+        }
+        // It may have been migrated since.
+        let chain = self.chain(&key)?;
+        let was = chain.iter().filter_map(|(_, entry)| entry.after);
+        Ok(was.into_iter().any(|manifest| cache.holds(print, &manifest, &state.files)).then_some(key))
     }
 
     fn stage_candidate(
@@ -241,7 +293,7 @@ impl Store {
             let found = listed(disk, candidate)?;
             let run = StagedRun::comparable(candidate, key.clone(), BlobId::of(&bytes), found);
             return match self.same_run(operation, &key, &run)? {
-                Ok(()) => Ok(Staged::Here(key)),
+                Ok(()) => Ok(Staged::Here(Box::new(run))),
                 Err(refusal) => Err(refused(refusal.to_string())),
             };
         }
@@ -263,6 +315,7 @@ impl Store {
             entries,
             staged,
             exceptions: 0,
+            print: None,
         })))
     }
 
@@ -283,7 +336,7 @@ impl Store {
             found.insert(entry.path.to_string(), what);
         }
         let bytes = self.disk.read(&join(&run.staged, paths::MANIFEST), limits::JSON_BYTES as u64)?;
-        let folder = facts::FolderFacts { manifest: ManifestBytes::Bytes(bytes), found };
+        let folder = facts::FolderFacts { manifest: ManifestBytes::Bytes(bytes), found, trusted: 0 };
         let states = std::cell::RefCell::new(operation.states()?);
         let prior = |job: &str, name: &str| -> PriorFiles {
             let key = RunKey { job: job.parse().ok()?, run: name.parse().ok()? };
@@ -308,6 +361,9 @@ impl Store {
         run: &StagedRun,
     ) -> Result<Result<(), Refusal>, StoreError> {
         let Some(state) = operation.states()?.get(key)? else { return Ok(Ok(())) };
+        if (state.manifest, state.files) == (run.manifest.sha256, run.files.sha256) {
+            return Ok(Ok(()));
+        }
         let revisions: Vec<Sha256> =
             self.chain(key)?.into_iter().filter_map(|(_, entry)| entry.after).collect();
         Ok(adopt::compare(key, &revisions, &state.files, &run.manifest.sha256, &run.files.sha256))
@@ -315,7 +371,7 @@ impl Store {
 }
 
 enum Staged {
-    Here(RunKey),
+    Here(Box<StagedRun>),
     Run(Box<StagedRun>),
 }
 
@@ -327,6 +383,8 @@ struct StagedRun {
     entries: Vec<FileEntry>,
     staged: String,
     exceptions: usize,
+    /// Of its folder, from before it was read.
+    print: Option<Fingerprint>,
 }
 
 impl StagedRun {
@@ -335,7 +393,7 @@ impl StagedRun {
         let lists = crate::format::file_list::print(&entries);
         let files = BlobId::of(lists.last().expect("a file list has at least one blob"));
         let (place, staged) = (candidate.place.clone(), String::new());
-        Self { place, key, manifest, files, entries, staged, exceptions: 0 }
+        Self { place, key, manifest, files, entries, staged, exceptions: 0, print: None }
     }
 }
 
@@ -350,7 +408,7 @@ fn join(dir: &str, name: &str) -> String {
 /// A candidate's files as a file list would have them, hashed and not copied.
 fn listed(disk: &Disk, candidate: &Candidate) -> Result<Vec<FileEntry>, StoreError> {
     let refused = |path: &str, why: String| StoreError::Input { path: join(&candidate.place, path), why };
-    let folder = facts::folder(disk, &candidate.place)?;
+    let folder = facts::folder(disk, &candidate.place, None)?;
     let mut entries = Vec::with_capacity(folder.found.len());
     for (path, found) in &folder.found {
         let place =

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 
+use super::ahead::in_order;
 use super::{LogView, Store, StoreError};
 use crate::backend::{DiskError, FileLock};
 use crate::base::digest::Sha256;
@@ -17,8 +18,18 @@ use crate::format::paths;
 use crate::index::{Index, LogRow, ManifestRow};
 use crate::plan::replay;
 
-/// Manifests read ahead of the one thread that writes rows.
-const READ_AHEAD: usize = 1024;
+/// Manifests read ahead of the one thread that writes rows, and entries: whole bundles of them.
+const READ_AHEAD: usize = 512;
+const ENTRIES_AHEAD: u64 = 4 * limits::TILE_WIDTH;
+
+/// An entry on its way into the index.
+struct Logged {
+    at: u64,
+    leaf: Sha256,
+    entry: Entry,
+    /// The files of a run that it brings in.
+    files: Vec<FileEntry>,
+}
 
 /// What becomes of a manifest that the kernel would not let us read.
 #[derive(Clone, Copy, PartialEq)]
@@ -151,21 +162,39 @@ impl Store {
         from: u64,
     ) -> Result<BTreeSet<RunKey>, StoreError> {
         let mut changed = BTreeSet::new();
-        self.each_entry(view, from, &mut |at, bytes| {
-            let entry = Entry::parse(bytes).map_err(StoreError::record(format!("log entry {at}")))?;
-            index.put_entry(&LogRow { index: at, leaf: replay::leaf(bytes), entry: &entry })?;
-            let Some(key) = entry.run() else { return Ok(()) };
-            if matches!(entry.kind, EntryKind::Recorded | EntryKind::Adopted)
-                && let Some(list) = &entry.files
-            {
-                // A list that is gone is a finding of verify; the index shows the run without files.
-                let files = self.file_list(list).unwrap_or_default();
+        let pieces = (from..view.size()).step_by(ENTRIES_AHEAD as usize);
+        let prepare = |from| self.read_entries(view, from, view.size().min(from + ENTRIES_AHEAD));
+        in_order(pieces, prepare, |read| -> Result<(), StoreError> {
+            for Logged { at, leaf, entry, files } in read? {
+                index.put_entry(&LogRow { index: at, leaf, entry: &entry })?;
+                let Some(key) = entry.run() else { continue };
                 index.put_files(&key, &files)?;
+                changed.insert(key);
             }
-            changed.insert(key);
             Ok(())
         })?;
         Ok(changed)
+    }
+
+    /// Reads entries, with the file lists of those that bring a run in.
+    fn read_entries(&self, view: &LogView, from: u64, end: u64) -> Result<Vec<Logged>, StoreError> {
+        let mut read = Vec::with_capacity((end - from) as usize);
+        self.entries_between(view, from, end, &mut |at, bytes| {
+            read.push((at, bytes.to_vec()));
+            Ok(())
+        })?;
+        let parse = |(at, bytes): (u64, Vec<u8>)| {
+            let entry = Entry::parse(&bytes).map_err(StoreError::record(format!("log entry {at}")))?;
+            let files = match (&entry.files, entry.kind) {
+                // A list that is gone is a finding of verify; the index shows the run without files.
+                (Some(list), EntryKind::Recorded | EntryKind::Adopted) => {
+                    self.file_list(list).unwrap_or_default()
+                }
+                _ => Vec::new(),
+            };
+            Ok(Logged { at, leaf: replay::leaf(&bytes), entry, files })
+        };
+        read.into_par_iter().map(parse).collect()
     }
 
     /// Rows of the disk part.
@@ -175,13 +204,15 @@ impl Store {
         runs: Vec<RunKey>,
         unreadable: Unreadable,
     ) -> Result<(), StoreError> {
-        for chunk in runs.chunks(READ_AHEAD) {
-            let read: Vec<_> = chunk.par_iter().map(|key| (key, self.read_manifest(key))).collect();
+        let prepare = |chunk: &[RunKey]| -> Vec<_> {
+            chunk.par_iter().map(|key| (key.clone(), self.read_manifest(key))).collect()
+        };
+        in_order(runs.chunks(READ_AHEAD), prepare, |read| {
             for (key, read) in read {
                 let (code, detail) = match read {
                     Ok((manifest, text, sha256)) => {
                         let (manifest, text) = (&manifest, &text);
-                        index.put_manifest(key, &ManifestRow::Good { manifest, text, sha256 })?;
+                        index.put_manifest(&key, &ManifestRow::Good { manifest, text, sha256 })?;
                         continue;
                     }
                     Err(NoManifest::Found(code, detail)) => (code, detail),
@@ -190,10 +221,10 @@ impl Store {
                     }
                     Err(NoManifest::Refused(error)) => (Code::ManifestUnreadable, error.to_string()),
                 };
-                index.put_manifest(key, &ManifestRow::Bad { code: code.as_str(), detail: &detail })?;
+                index.put_manifest(&key, &ManifestRow::Bad { code: code.as_str(), detail: &detail })?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Reads a run's manifest as it lies: the manifest, its text and digest.

@@ -1,10 +1,11 @@
 //! Gathering the facts that the rules of verification look at: what lies in a run's folder.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::io::Read;
 
 use super::{Store, StoreError};
-use crate::backend::{Disk, Kind, Stat};
+use crate::backend::{Disk, Kind, LocalBlobs, Stat};
 use crate::base::digest::{BlobId, Hasher, Sha256};
 use crate::base::escape;
 use crate::base::id::RunKey;
@@ -24,6 +25,8 @@ pub(super) struct FolderFacts {
     pub manifest: ManifestBytes,
     /// Everything else, by path.
     pub found: BTreeMap<String, Found>,
+    /// How many large files were hashed with BLAKE3 alone.
+    pub trusted: u64,
 }
 
 /// What lies where the manifest belongs.
@@ -45,79 +48,142 @@ impl ManifestBytes {
             Self::Bytes(bytes) => ManifestFact::Bytes(bytes),
         }
     }
+
+    /// The digest of its bytes.
+    pub fn digest(&self) -> Option<Sha256> {
+        match self {
+            Self::Bytes(bytes) => Some(Sha256::of(bytes)),
+            Self::Missing | Self::Unusable(_) => None,
+        }
+    }
+}
+
+/// What is known of a run's files before they are read: spares hashing large ones with SHA-256 where
+/// their BLAKE3 is the listed one, and at all where their bytes were hashed under another name.
+pub(super) struct Known<'a> {
+    /// The run's file list, sorted.
+    pub files: &'a [FileEntry],
+    /// Where the same bytes may lie under another name.
+    pub blobs: &'a LocalBlobs,
+    /// Files above this size are large.
+    pub small_limit: u64,
+}
+
+impl Known<'_> {
+    /// What a large file is to hold.
+    fn large(&self, path: &str, stat: &Stat) -> Option<BlobId> {
+        let at = self.files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()?;
+        self.files[at].blob().filter(|blob| blob.bytes == stat.len && stat.len > self.small_limit)
+    }
 }
 
 /// Reads a run's folder on any disk: in the store, or a tree about to be adopted.
-pub(super) fn folder(disk: &Disk, dir: &str) -> Result<FolderFacts, StoreError> {
+pub(super) fn folder(disk: &Disk, dir: &str, known: Option<&Known<'_>>) -> Result<FolderFacts, StoreError> {
     let manifest_path = join(dir, paths::MANIFEST);
     let manifest = match disk.read_opt(&manifest_path, limits::JSON_BYTES as u64) {
         Ok(Some(bytes)) => ManifestBytes::Bytes(bytes),
         Ok(None) => ManifestBytes::Missing,
         Err(error) => ManifestBytes::Unusable(error.to_string()),
     };
-    let mut found = BTreeMap::new();
-    let mut buffer = vec![0u8; 128 << 10];
-    walk(disk, dir, "", &mut buffer, &mut found)?;
-    Ok(FolderFacts { manifest, found })
+    let mut reader = Reader { disk, dir, known, buffer: Vec::new(), found: BTreeMap::new(), trusted: 0 };
+    reader.walk("")?;
+    Ok(FolderFacts { manifest, found: reader.found, trusted: reader.trusted })
 }
 
 fn join(dir: &str, name: &str) -> String {
     if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
 }
 
-fn walk(
-    disk: &Disk,
-    dir: &str,
-    below: &str,
-    buffer: &mut [u8],
-    found: &mut BTreeMap<String, Found>,
-) -> Result<(), StoreError> {
-    let entries = match disk.list(join(dir, below).trim_end_matches('/')) {
-        Ok(entries) => entries,
-        Err(error) if error.is_not_found() => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    for entry in entries {
-        let Some(name) = entry.name.to_str() else {
-            let bytes = std::os::unix::ffi::OsStrExt::as_bytes(entry.name.as_os_str());
-            found.insert(join(below, &escape::bytes(bytes)), Found::Special("name that is not UTF-8"));
-            continue;
-        };
-        let path = join(below, name);
-        if below.is_empty() && name == paths::MANIFEST {
-            continue;
-        }
-        let what = match entry.kind {
-            Kind::Dir => {
-                walk(disk, dir, &path, buffer, found)?;
-                Found::Dir
-            }
-            Kind::File => hash(disk, &join(dir, &path), buffer),
-            other => Found::Special(other.word()),
-        };
-        found.insert(path, what);
-    }
-    Ok(())
+/// Files are read in pieces of at most this size.
+const LARGEST_BUFFER: usize = 256 << 10;
+
+/// Goes through a folder and hashes what lies in it.
+struct Reader<'a> {
+    disk: &'a Disk,
+    dir: &'a str,
+    known: Option<&'a Known<'a>>,
+    buffer: Vec<u8>,
+    found: BTreeMap<String, Found>,
+    trusted: u64,
 }
 
-fn hash(disk: &Disk, path: &str, buffer: &mut [u8]) -> Found {
-    let mut read = || -> Result<(BlobId, bool), String> {
-        let mut file = disk.open_file(path).map_err(|error| error.to_string())?;
-        let stat = Stat::of_file(&file).map_err(|error| error.to_string())?;
-        let mut hasher = Hasher::new();
-        loop {
-            match file.read(buffer) {
-                Ok(0) => break,
-                Ok(n) => hasher.update(&buffer[..n]),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(format!("{path}: {error}")),
+impl Reader<'_> {
+    fn walk(&mut self, below: &str) -> Result<(), StoreError> {
+        let entries = match self.disk.list(join(self.dir, below).trim_end_matches('/')) {
+            Ok(entries) => entries,
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for entry in entries {
+            let Some(name) = entry.name.to_str() else {
+                let bytes = std::os::unix::ffi::OsStrExt::as_bytes(entry.name.as_os_str());
+                let what = Found::Special("name that is not UTF-8");
+                self.found.insert(join(below, &escape::bytes(bytes)), what);
+                continue;
+            };
+            let path = join(below, name);
+            if below.is_empty() && name == paths::MANIFEST {
+                continue;
             }
+            let what = match entry.kind {
+                Kind::Dir => {
+                    self.walk(&path)?;
+                    Found::Dir
+                }
+                Kind::File => self.file(&path).unwrap_or_else(Found::Unreadable),
+                other => Found::Special(other.word()),
+            };
+            self.found.insert(path, what);
         }
-        Ok((hasher.finish(), stat.mode & 0o100 != 0))
-    };
-    match read() {
-        Ok((blob, exec)) => Found::File { blob, exec },
-        Err(why) => Found::Unreadable(why),
+        Ok(())
+    }
+
+    fn file(&mut self, path: &str) -> Result<Found, String> {
+        let full = join(self.dir, path);
+        let (mut file, stat) = self.disk.open_with_stat(&full).map_err(|error| error.to_string())?;
+        let exec = stat.mode & 0o100 != 0;
+        if let Some(known) = self.known
+            && let Some(blob) = known.large(path, &stat)
+        {
+            let mut by_blake3 = || -> Result<bool, String> {
+                let mut hasher = blake3::Hasher::new();
+                read_all(&mut file, &mut self.buffer, &mut |bytes| {
+                    hasher.update(bytes);
+                })?;
+                Ok(hasher.finalize().as_bytes() == blob.blake3.as_bytes() && hasher.count() == blob.bytes)
+            };
+            if known.blobs.is_verified(&blob, &stat) || by_blake3()? {
+                self.trusted += 1;
+                return Ok(Found::File { blob, exec });
+            }
+            file = self.disk.open_file(&full).map_err(|error| error.to_string())?;
+        }
+        let len = usize::try_from(stat.len).unwrap_or(usize::MAX).saturating_add(1).min(LARGEST_BUFFER);
+        if self.buffer.len() < len {
+            self.buffer.resize(len, 0);
+        }
+        // One that the buffer holds takes one read: it comes back short at the file's end.
+        let first = file.read(&mut self.buffer).map_err(|error| format!("{full}: {error}"))?;
+        if first < self.buffer.len() && first as u64 == stat.len {
+            return Ok(Found::File { blob: BlobId::of(&self.buffer[..first]), exec });
+        }
+        let mut hasher = Hasher::new();
+        hasher.update(&self.buffer[..first]);
+        read_all(&mut file, &mut self.buffer, &mut |bytes| hasher.update(bytes))
+            .map_err(|error| format!("{full}: {error}"))?;
+        Ok(Found::File { blob: hasher.finish(), exec })
+    }
+}
+
+fn read_all(file: &mut File, buffer: &mut Vec<u8>, take: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+    buffer.resize(LARGEST_BUFFER, 0);
+    loop {
+        match file.read(buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => take(&buffer[..n]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.to_string()),
+        }
     }
 }
 
@@ -176,5 +242,42 @@ impl Store {
     pub(super) fn digests_of(&self, files: &Sha256) -> Result<HashMap<String, Sha256>, StoreError> {
         let list = self.file_list(files)?;
         Ok(list.iter().filter_map(|f| Some((f.path.to_string(), f.blob()?.sha256))).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::BlobOptions;
+
+    /// Only a list that was made so can say a wrong SHA-256 beside a right BLAKE3.
+    #[test]
+    fn large_file_counts_as_listed_by_its_blake3_alone_unless_both_are_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).unwrap();
+        let bytes = vec![7; 3000];
+        for name in ["outputs/large", "outputs/small", "outputs/edited"] {
+            std::fs::create_dir_all(folder.path().join("run/outputs")).unwrap();
+            std::fs::write(folder.path().join("run").join(name), &bytes).unwrap();
+        }
+        let right = BlobId::of(&bytes);
+        let forged = BlobId { sha256: Sha256::of(b"x"), ..right };
+        let other = BlobId { blake3: BlobId::of(b"y").blake3, ..right };
+        let file = |path: &str, blob| FileEntry::file(path.parse().unwrap(), blob, false);
+        let files = [file("outputs/edited", other), file("outputs/large", forged)];
+        let blobs = LocalBlobs::open(disk.clone(), BlobOptions::new([1; 16]));
+        let of = |known: Option<&Known<'_>>| {
+            let facts = super::folder(&disk, "run", known).unwrap();
+            let blob = |path: &str| match &facts.found[path] {
+                Found::File { blob, .. } => *blob,
+                other => panic!("{other:?}"),
+            };
+            let blobs = [blob("outputs/edited"), blob("outputs/large"), blob("outputs/small")];
+            (blobs, facts.trusted)
+        };
+        let known = Known { files: &files, blobs: &blobs, small_limit: 1000 };
+        assert_eq!(of(Some(&known)), ([right, forged, right], 1));
+        assert_eq!(of(Some(&Known { small_limit: 3000, ..known })), ([right; 3], 0));
+        assert_eq!(of(None), ([right; 3], 0));
     }
 }

@@ -93,17 +93,31 @@ impl Store {
 
     /// Hands over the entries from `from` on, in order, as they were written.
     pub fn each_entry(&self, view: &LogView, from: u64, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.entries_between(view, from, view.size(), visit)
+    }
+
+    /// Hands over the entries from `from` to before `end`, in order, as they were written.
+    pub(super) fn entries_between(
+        &self,
+        view: &LogView,
+        from: u64,
+        end: u64,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
         let mut index = from;
-        while index < view.head.size {
+        while index < view.head.size.min(end) {
             let bundle = self.bundle(index / limits::TILE_WIDTH, view.head.size)?;
             let skip = index % limits::TILE_WIDTH;
-            for entry in bundle.iter().skip(skip as usize) {
+            for entry in bundle.iter().skip(skip as usize).take((end - index) as usize) {
                 visit(index, entry)?;
                 index += 1;
             }
         }
         for batch in &view.pending {
             for entry in batch.entries.iter().skip(index.saturating_sub(batch.first) as usize) {
+                if index >= end {
+                    return Ok(());
+                }
                 visit(index, entry)?;
                 index += 1;
             }

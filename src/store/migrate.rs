@@ -124,12 +124,7 @@ impl Store {
                 return Err(StoreError::Interrupted { done: report.migrated, total });
             }
             let stamp = Stamp { applied_at: self.context.clock.now() };
-            let mut files = HashMap::with_capacity(chunk.len());
-            for key in chunk {
-                if let Some(row) = index.run(key)? {
-                    files.insert(key.clone(), row.files);
-                }
-            }
+            let files = index.file_lists(chunk)?;
             let plans: Vec<Plan> =
                 chunk.par_iter().map(|key| self.plan_migration(key, &files, pack, &target, &stamp)).collect();
             let planned = chunk.iter().cloned().zip(plans);

@@ -5,6 +5,7 @@
 //! [`Context`].
 
 mod adopt;
+mod ahead;
 mod anchor;
 mod anchors;
 mod apply;
@@ -40,6 +41,7 @@ mod session;
 mod show;
 mod source;
 mod stage;
+mod stat_cache;
 mod states;
 mod sweep;
 mod tiles;

@@ -68,7 +68,7 @@ impl Store {
             path.is_none_or(|path| path == candidate || path.starts_with(&format!("{candidate}/")))
         };
         let dir = paths::run_dir(key);
-        let folder = facts::folder(&self.disk, &dir)?;
+        let folder = facts::folder(&self.disk, &dir, None)?;
         let mut report = RestoreReport::default();
         let mut repairs = Vec::new();
         let mut stage = operation.stage()?;

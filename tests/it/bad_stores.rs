@@ -604,3 +604,18 @@ fn bad_logs_are_each_given_their_codes() {
 fn bad_objects_and_settings_are_each_given_their_codes() {
     hold(OBJECTS);
 }
+
+/// What a check of large files by BLAKE3 alone leaves open is said, and `--sha256` leaves it not open.
+#[test]
+fn large_files_hashed_one_way_are_told_as_not_proved() {
+    let bench = Bench::with_store();
+    bench.write("large.bin", large());
+    bench.run(&["record", "--job", "rec", "--input", "a=large.bin"]).exits(0);
+    let open = |args: &[&str]| {
+        let report = bench.json(args, 0);
+        let open = report["not_checked"].as_array().unwrap().clone();
+        open.iter().any(|open| open.as_str().unwrap().contains("--sha256"))
+    };
+    assert!(open(&["verify"]));
+    assert!(!open(&["verify", "--sha256"]));
+}

@@ -246,7 +246,7 @@ fn adopt_of_manifests_that_do_not_read_refuses_each_with_the_place_and_takes_the
     // One level less is taken: the limit is 128 with the object itself.
     fs::create_dir_all(world.tree.join("deepest")).unwrap();
     fs::write(world.tree.join("deepest/manifest.json"), levels(127)).unwrap();
-    let found = world.adopt_as(&AdoptOptions { job: Some("job".parse().unwrap()) });
+    let found = world.adopt_as(&AdoptOptions { job: Some("job".parse().unwrap()), ..Default::default() });
     assert_eq!(found.len(), bad.len() + 2);
     for (name, _, why) in bad {
         let start = format!("{name}: refused manifest.json: ");
@@ -289,7 +289,7 @@ fn adopt_of_hostile_or_missing_ids_refuses_by_name_and_creates_nothing() {
     assert_eq!(all("nothing says which job it belongs to"), 2, "{found:?}");
     assert_eq!(snapshot(&world.store.root().join("artifacts")).len(), 0);
     // What says nothing goes where it is told; what says something wrong does not.
-    let told = world.adopt_as(&AdoptOptions { job: Some("told".parse().unwrap()) });
+    let told = world.adopt_as(&AdoptOptions { job: Some("told".parse().unwrap()), ..Default::default() });
     assert_eq!(world.runs(), ["told/none", "told/number"], "{told:?}");
 }
 
@@ -466,4 +466,60 @@ fn job_replaced_by_a_link_is_refused_by_every_command_that_would_act_behind_it()
         assert!(error.to_string().contains("artifacts/job-b is a symbolic link"), "{error}");
     }
     assert_eq!(snapshot(&aside), before);
+}
+
+/// A clock far behind every file's times, so that none is racily clean.
+struct LateClock;
+
+impl strongroom::base::clock::Clock for LateClock {
+    fn now(&self) -> strongroom::base::clock::Moment {
+        strongroom::base::clock::Moment::from_millis(4_000_000_000_000)
+    }
+
+    fn random(&self) -> [u8; 16] {
+        crate::fixture::TestClock::new().random()
+    }
+}
+
+#[test]
+fn adopt_again_says_the_same_with_its_cache_without_it_and_with_a_spoilt_one() {
+    let mut world = World::new();
+    let clock = std::sync::Arc::new(LateClock);
+    let context = strongroom::store::Context { clock, ..crate::fixture::context(None) };
+    world.store = Store::open(world.store.root(), context).unwrap();
+    let run = run_with_snapshots(&world.tree, "job-b", "1.1.0", "moon");
+    let other = run_with_snapshots(&world.tree, "job-b", "1.1.0", "sun");
+    run_100(&world.tree, OLD);
+    assert!(world.adopt().iter().all(|line| line.contains(": new ")));
+    let cache = world.store.root().join("index.adopted");
+    let lines = fs::read_to_string(&cache).unwrap();
+    assert_eq!(lines.lines().count(), 4, "{lines}");
+    let already = world.adopt();
+    assert!(already.iter().all(|line| line.contains(": already ")), "{already:?}");
+    assert_eq!(fs::read_to_string(&cache).unwrap(), lines);
+    migrate(&world.store).unwrap();
+    assert_eq!(world.adopt(), already, "migrated since");
+    assert_eq!(world.adopt_as(&AdoptOptions { rehash: true, ..Default::default() }), already);
+    // A cache that leads to other runs is no reason to believe it.
+    for spoilt in [
+        lines.replace(&run, "X").replace(&other, &run).replace('X', &other),
+        lines[..lines.len() - 20].to_owned(),
+        "strongroom adopted 1 00\n".to_owned(),
+        String::new(),
+    ] {
+        fs::write(&cache, spoilt).unwrap();
+        assert_eq!(world.adopt(), already);
+    }
+    fs::remove_file(&cache).unwrap();
+    assert_eq!(world.adopt(), already);
+    // The same length and the same time of change, as far as a program can set it.
+    let brief = world.tree.join("job-b").join(&run).join("inputs");
+    let file = snapshot(&brief).into_keys().find(|name| !name.ends_with('/')).unwrap();
+    let path = brief.join(file);
+    let (bytes, time) = (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap());
+    fs::write(&path, vec![b'x'; bytes.len()]).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    let edited = world.adopt();
+    assert!(edited.iter().any(|line| line.contains(&run) && line.contains("refused")), "{edited:?}");
+    assert_eq!(edited.iter().filter(|line| line.contains(": already ")).count(), 2);
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 
+use rayon::prelude::*;
+
 use super::writer::try_lock;
 use super::{BlobDamage, BlobError, FOLDER, LocalBlobs};
 use crate::backend::durable::{DiskError, Entry, Kind, is_temp_name};
 use crate::backend::segment::{self, BadHeader, Depth, HEADER_LEN, Place};
 use crate::backend::segments::{self, INDEX, SegmentMark, SegmentsError, segment_number, segment_path};
-use crate::base::digest::{Blake3, parse_hex32};
+use crate::base::digest::{Blake3, BlobId, Sha256, parse_hex32};
 
 /// One thing that is not as it should be under `objects/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +94,38 @@ pub struct Checked {
     pub bytes: u64,
 }
 
+/// The digests of the sound records, sorted.
+#[derive(Debug, Clone, Default)]
+pub struct Sound(Vec<Sha256>);
+
+impl Sound {
+    /// Whether a sound record of these bytes was read.
+    pub fn has(&self, digest: &Sha256) -> bool {
+        self.0.binary_search(digest).is_ok()
+    }
+}
+
+/// A large blob's file, and what it is to hold.
+struct Large {
+    path: String,
+    address: Blake3,
+}
+
+/// What a check has come to so far.
+#[derive(Default)]
+struct Tally {
+    checked: Checked,
+    sound: Vec<Sha256>,
+}
+
+impl Tally {
+    fn take(&mut self, id: BlobId) {
+        self.checked.records += 1;
+        self.checked.bytes += id.bytes;
+        self.sound.push(id.sha256);
+    }
+}
+
 /// A tail that was cut off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
@@ -106,13 +140,13 @@ pub struct Cut {
 type Visit<'a> = &'a mut dyn FnMut(BlobFinding);
 
 impl LocalBlobs {
-    /// Reads and hashes everything under `objects/` and gives all that is wrong with it. Changes
-    /// nothing.
+    /// Reads and hashes everything under `objects/`, gives all that is wrong with it and tells the sound
+    /// records. Changes nothing.
     ///
     /// # Errors
     /// Only if `objects/` itself cannot be listed.
-    pub fn check_all(&self, visit: &mut dyn FnMut(BlobFinding)) -> Result<Checked, BlobError> {
-        let mut checked = Checked::default();
+    pub fn check_all(&self, visit: &mut dyn FnMut(BlobFinding)) -> Result<(Checked, Sound), BlobError> {
+        let (mut checked, mut large) = (Tally::default(), Vec::new());
         self.check_missing(visit)?;
         for entry in self.entries(FOLDER)? {
             let name = entry.name.to_string_lossy();
@@ -123,13 +157,17 @@ impl LocalBlobs {
                 });
             } else if entry.kind == Kind::Dir && is_hex(&name, 2) {
                 self.each(&path, visit, &mut |entry, path, visit| {
-                    self.check_large(&name, entry, path, &mut checked, visit)
+                    large.extend(large_blob(&name, entry, path, visit));
+                    Ok(())
                 });
             } else {
                 unexpected(&entry, path, visit);
             }
         }
-        Ok(checked)
+        self.check_large(&large, &mut checked, visit);
+        checked.sound.sort_unstable();
+        checked.sound.dedup();
+        Ok((checked.checked, Sound(checked.sound)))
     }
 
     fn entries(&self, folder: &str) -> Result<Vec<Entry>, DiskError> {
@@ -177,11 +215,11 @@ impl LocalBlobs {
         &self,
         entry: &Entry,
         path: &str,
-        checked: &mut Checked,
+        tally: &mut Tally,
         visit: Visit<'_>,
     ) -> Result<(), BlobError> {
         match segment_number(&entry.name) {
-            Some(number) if entry.kind == Kind::File => self.check_segment(number, path, checked, visit),
+            Some(number) if entry.kind == Kind::File => self.check_segment(number, path, tally, visit),
             _ => {
                 if !(path == INDEX && entry.kind == Kind::File) {
                     unexpected(entry, path.to_owned(), visit);
@@ -195,7 +233,7 @@ impl LocalBlobs {
         &self,
         number: u32,
         path: &str,
-        checked: &mut Checked,
+        tally: &mut Tally,
         visit: Visit<'_>,
     ) -> Result<(), BlobError> {
         let file = self.disk().open_file(path)?;
@@ -213,14 +251,15 @@ impl LocalBlobs {
             });
             return Ok(());
         }
-        checked.segments += 1;
+        tally.checked.segments += 1;
         let place = Place { store_id: self.options().store_id, number, offset: HEADER_LEN };
-        let mut good = |_, header: segment::RecordHeader| {
-            checked.records += 1;
-            checked.bytes += header.id.bytes;
-        };
-        let scanned = segment::scan(&file, place, len, Depth::Digests, &mut good)
-            .map_err(|source| SegmentsError::Read { path: path.clone(), source })?;
+        let failed = |source| SegmentsError::Read { path: path.clone(), source };
+        if let Some(ids) = segment::all_sound(&file, place, len).map_err(failed)? {
+            ids.into_iter().for_each(|id| tally.take(id));
+            return Ok(());
+        }
+        let mut good = |_, header: segment::RecordHeader| tally.take(header.id);
+        let scanned = segment::scan(&file, place, len, Depth::Digests, &mut good).map_err(failed)?;
         for bad in scanned.bad {
             // What was committed must be good; what was not is damage only if good records follow.
             let meant = committed.map_or(bad.followed, |committed| bad.offset < committed);
@@ -235,49 +274,41 @@ impl LocalBlobs {
         Ok(())
     }
 
-    fn check_large(
-        &self,
-        folder: &str,
-        entry: &Entry,
-        path: &str,
-        checked: &mut Checked,
-        visit: Visit<'_>,
-    ) -> Result<(), BlobError> {
-        let rest = entry.name.to_string_lossy();
-        let Some(address) = parse_hex32(&format!("{folder}{rest}")).filter(|_| is_hex(&rest, 62)) else {
-            unexpected(entry, path.to_owned(), visit);
-            return Ok(());
-        };
-        if entry.kind != Kind::File {
-            let damage = BlobDamage::NotRegular { found: entry.kind.word() };
-            visit(BlobFinding::DamagedLarge { path: path.to_owned(), damage });
-            return Ok(());
+    /// Hashes large blobs' files, side by side.
+    fn check_large(&self, files: &[Large], tally: &mut Tally, visit: Visit<'_>) {
+        let hashed: Vec<_> = files.par_iter().map(|large| self.blake3_of(large)).collect();
+        for (large, hashed) in files.iter().zip(hashed) {
+            let path = large.path.clone();
+            match hashed {
+                Ok((found, bytes)) if found == large.address => {
+                    tally.checked.large += 1;
+                    tally.checked.bytes += bytes;
+                }
+                Ok(_) => visit(BlobFinding::DamagedLarge { path, damage: BlobDamage::Digest }),
+                Err(error) => visit(BlobFinding::Unreadable { path, error: error.to_string() }),
+            }
         }
-        let (found, bytes) = self.blake3_of(path)?;
-        if found == Blake3::from_bytes(address) {
-            checked.large += 1;
-            checked.bytes += bytes;
-        } else {
-            let damage = BlobDamage::Digest;
-            visit(BlobFinding::DamagedLarge { path: path.to_owned(), damage });
-        }
-        Ok(())
     }
 
-    fn blake3_of(&self, path: &str) -> Result<(Blake3, u64), BlobError> {
-        let mut file = self.disk().open_file(path)?;
+    fn blake3_of(&self, large: &Large) -> Result<(Blake3, u64), BlobError> {
+        let (mut file, stat) = self.disk().open_with_stat(&large.path)?;
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; 256 << 10];
         loop {
             match file.read(&mut buffer) {
-                Ok(0) => return Ok((Blake3::from_bytes(*hasher.finalize().as_bytes()), hasher.count())),
+                Ok(0) => break,
                 Ok(read) => {
                     hasher.update(&buffer[..read]);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(BlobError::Read { path: path.to_owned(), source }),
+                Err(source) => return Err(BlobError::Read { path: large.path.clone(), source }),
             }
         }
+        let found = Blake3::from_bytes(*hasher.finalize().as_bytes());
+        if found == large.address && hasher.count() == stat.len {
+            self.remember(&found, &stat);
+        }
+        Ok((found, hasher.count()))
     }
 
     /// Whether a file with a bad header is a segment whose first write never finished: it states no
@@ -398,6 +429,21 @@ impl LocalBlobs {
         file.sync()?;
         Ok(Some(Cut { path, from: scanned.prefix, bytes: len - scanned.prefix }))
     }
+}
+
+/// The large blob that a file is to hold, unless it is none.
+fn large_blob(folder: &str, entry: &Entry, path: &str, visit: Visit<'_>) -> Option<Large> {
+    let rest = entry.name.to_string_lossy();
+    let Some(address) = parse_hex32(&format!("{folder}{rest}")).filter(|_| is_hex(&rest, 62)) else {
+        unexpected(entry, path.to_owned(), visit);
+        return None;
+    };
+    if entry.kind != Kind::File {
+        let damage = BlobDamage::NotRegular { found: entry.kind.word() };
+        visit(BlobFinding::DamagedLarge { path: path.to_owned(), damage });
+        return None;
+    }
+    Some(Large { path: path.to_owned(), address: Blake3::from_bytes(address) })
 }
 
 fn is_hex(text: &str, digits: usize) -> bool {

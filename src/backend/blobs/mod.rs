@@ -25,7 +25,7 @@ use crate::base::digest::{Blake3, BlobId, Hasher, Sha256};
 use crate::base::limits;
 
 pub use super::segments::SegmentMark;
-pub use check::{BlobFinding, Checked, Cut};
+pub use check::{BlobFinding, Checked, Cut, Sound};
 pub use memory::MemoryBlobs;
 pub use port::{BlobDamage, BlobError, Blobs};
 pub use writer::BlobWriter;
@@ -235,7 +235,7 @@ impl LocalBlobs {
         if self.hash_large(&path, Some(out))? != *id {
             return Err(BlobError::Damaged { place: path, damage: BlobDamage::Digest });
         }
-        self.remember(id, &stat);
+        self.remember(&id.blake3, &stat);
         Ok(true)
     }
 
@@ -264,19 +264,24 @@ impl LocalBlobs {
         let path = Self::large_path(&id.blake3);
         let Some(stat) = self.disk().stat(&path)? else { return Ok(false) };
         check_large_stat(&path, id, &stat)?;
-        if self.verified().contains(&witness(id, &stat)) {
+        if self.verified().contains(&witness(&id.blake3, &stat)) {
             return Ok(true);
         }
         if self.hash_large(&path, None)? != *id {
             return Err(BlobError::Damaged { place: path, damage: BlobDamage::Digest });
         }
         // From before the hashing: a change during it makes the next look hash again.
-        self.remember(id, &stat);
+        self.remember(&id.blake3, &stat);
         Ok(true)
     }
 
-    fn remember(&self, id: &BlobId, stat: &Stat) {
-        self.verified().insert(witness(id, stat));
+    fn remember(&self, b3: &Blake3, stat: &Stat) {
+        self.verified().insert(witness(b3, stat));
+    }
+
+    /// Whether this process hashed exactly this file, under any of its names, and it held this blob.
+    pub fn is_verified(&self, id: &BlobId, stat: &Stat) -> bool {
+        stat.len == id.bytes && self.verified().contains(&witness(&id.blake3, stat))
     }
 
     /// The bytes of the first sound record.
@@ -358,9 +363,9 @@ impl LocalBlobs {
     fn remember_linked(&self, id: &BlobId, before: Option<Stat>, after: Option<Stat>) {
         if let (Some(before), Some(after)) = (before, after) {
             let bytes = |stat: &Stat| (stat.dev, stat.ino, stat.len, stat.mtime_ns);
-            let known = self.verified().contains(&witness(id, &before));
+            let known = self.verified().contains(&witness(&id.blake3, &before));
             if known && bytes(&before) == bytes(&after) {
-                self.remember(id, &after);
+                self.remember(&id.blake3, &after);
             }
         }
     }
@@ -377,9 +382,9 @@ impl LocalBlobs {
     }
 }
 
-fn witness(id: &BlobId, stat: &Stat) -> Witness {
+fn witness(b3: &Blake3, stat: &Stat) -> Witness {
     let Stat { dev, ino, len, mtime_ns, ctime_ns, .. } = *stat;
-    Witness { blake3: id.blake3, dev, ino, len, mtime_ns, ctime_ns }
+    Witness { blake3: *b3, dev, ino, len, mtime_ns, ctime_ns }
 }
 
 /// The size and kind of what lies in a large blob's place.

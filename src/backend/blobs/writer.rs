@@ -350,7 +350,7 @@ impl BlobWriter {
             }
             large.path.clone_from(&path);
             if let Some(stat) = disk.stat(&path)? {
-                blobs.remember(&large.id, &stat);
+                blobs.remember(&large.id.blake3, &stat);
             }
             self.own_large.insert(large.id.blake3, path);
         }

@@ -282,12 +282,36 @@ impl Disk {
         read_names(fd).map_err(|errno| self.error(op, path, errno))
     }
 
+    /// As [`Disk::list`], with what the kernel tells of each; a name gone since is left out.
+    pub fn list_with_stats(&self, path: &str) -> Result<Vec<(Entry, Stat)>, DiskError> {
+        let op = "list";
+        let fd = self.open_fd(op, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let failed = |errno| self.error(op, path, errno);
+        let names =
+            read_names(fd.try_clone().map_err(|error| DiskError::from_io(op, self.full_path(path), error))?)
+                .map_err(failed)?;
+        let mut found = Vec::with_capacity(names.len());
+        for entry in names {
+            match rustix::fs::statat(&fd, entry.name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => found.push((entry, Stat::of(&stat))),
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+        Ok(found)
+    }
+
     /// Opens a regular file for reading.
     ///
     /// # Errors
     /// [`DiskError::NotRegular`] for everything else; a FIFO or device never makes it wait.
     pub fn open_file(&self, path: &str) -> Result<File, DiskError> {
-        self.open_regular("open", path, OFlags::RDONLY, Mode::empty()).map(|(file, _)| file)
+        self.open_with_stat(path).map(|(file, _)| file)
+    }
+
+    /// As [`Disk::open_file`], with what the kernel tells of it.
+    pub fn open_with_stat(&self, path: &str) -> Result<(File, Stat), DiskError> {
+        self.open_regular("open", path, OFlags::RDONLY, Mode::empty())
     }
 
     /// Reads a whole regular file of at most `limit` bytes.
@@ -382,7 +406,8 @@ impl Disk {
 /// Reads a folder's names from its descriptor, sorted by their bytes, without `.` and `..`.
 fn read_names(fd: OwnedFd) -> Result<Vec<Entry>, Errno> {
     let mut entries = Vec::new();
-    for item in Dir::read_from(&fd)? {
+    let mut dir = Dir::new(fd)?;
+    while let Some(item) = dir.read() {
         let item = item?;
         let name = item.file_name().to_bytes();
         if name == b"." || name == b".." {
@@ -390,11 +415,13 @@ fn read_names(fd: OwnedFd) -> Result<Vec<Entry>, Errno> {
         }
         let kind = match item.file_type() {
             // Some filesystems do not say; then it is asked for, and a name gone since is left out.
-            FileType::Unknown => match rustix::fs::statat(&fd, item.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => Kind::of(FileType::from_raw_mode(stat.st_mode)),
-                Err(Errno::NOENT) => continue,
-                Err(errno) => return Err(errno),
-            },
+            FileType::Unknown => {
+                match rustix::fs::statat(dir.fd()?, item.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => Kind::of(FileType::from_raw_mode(stat.st_mode)),
+                    Err(Errno::NOENT) => continue,
+                    Err(errno) => return Err(errno),
+                }
+            }
             known => Kind::of(known),
         };
         entries.push(Entry { name: OsString::from_vec(name.to_vec()), kind });

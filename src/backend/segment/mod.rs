@@ -33,9 +33,14 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
+use std::sync::LazyLock;
+
+use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
+
 use crate::base::digest::{Blake3, BlobId, Sha256};
 use crate::base::limits;
-pub use scan::{BadRegion, Depth, ReadAt, Scanned, scan};
+pub use scan::{BadRegion, Depth, ReadAt, Scanned, all_sound, scan};
 
 /// Length of a segment's header.
 pub const HEADER_LEN: u64 = 48;
@@ -50,12 +55,17 @@ pub const RECORD_HEADER_CONTEXT: &str = "strongroom 2026 segment record header v
 /// Key derivation context of the record's check.
 pub const RECORD_CONTEXT: &str = "strongroom 2026 segment record v1";
 
+/// The contexts are hashed once: a record's checks are over little more than that.
+static RECORD_HEADER_KEY: LazyLock<ContextKey> =
+    LazyLock::new(|| hash_derive_key_context(RECORD_HEADER_CONTEXT));
+static RECORD_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(RECORD_CONTEXT));
+
 const MAGIC: &[u8; 8] = b"SRMSEG\r\n";
 const FORMAT: u32 = 1;
 const RECORD_MAGIC: &[u8; 4] = b"SRR\x01";
 /// Below this zstd's own frame eats what it saves.
 const SMALLEST_PACKED: usize = 64;
-const LEVEL: i32 = 3;
+const LEVEL: i32 = 1;
 
 /// Why bytes are not a segment header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -135,8 +145,8 @@ impl Place {
         Self { offset, ..self }
     }
 
-    fn check(&self, context: &str, bytes: &[&[u8]]) -> [u8; 16] {
-        let mut hasher = blake3::Hasher::new_derive_key(context);
+    fn check(&self, context: &ContextKey, bytes: &[&[u8]]) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_from_context_key(context);
         hasher.update(&self.store_id);
         hasher.update(&self.number.to_le_bytes());
         hasher.update(&self.offset.to_le_bytes());
@@ -265,9 +275,9 @@ impl Encoder {
         out.extend_from_slice(&id.bytes.to_le_bytes());
         out.extend_from_slice(id.sha256.as_bytes());
         out.extend_from_slice(id.blake3.as_bytes());
-        let check = place.check(RECORD_HEADER_CONTEXT, &[&out]);
+        let check = place.check(&RECORD_HEADER_KEY, &[&out]);
         out.extend_from_slice(&check);
-        let check = place.check(RECORD_CONTEXT, &[&out, stored]);
+        let check = place.check(&RECORD_KEY, &[&out, stored]);
         out.extend_from_slice(stored);
         out.extend_from_slice(&check);
         Ok(out)
@@ -283,7 +293,7 @@ pub fn encode_record(place: &Place, id: &BlobId, bytes: &[u8]) -> Result<Vec<u8>
 /// [`limits::SEGMENT_BLOB_BYTES`] at all.
 pub fn decode_record_header(place: &Place, bytes: &[u8]) -> Result<RecordHeader, BadRecord> {
     let bytes = bytes.get(..RECORD_HEADER_LEN as usize).ok_or(BadRecord::Short)?;
-    let check = place.check(RECORD_HEADER_CONTEXT, &[&bytes[..88]]);
+    let check = place.check(&RECORD_HEADER_KEY, &[&bytes[..88]]);
     if &bytes[..4] != RECORD_MAGIC || bytes[88..] != check || bytes[5..8] != [0; 3] {
         return Err(BadRecord::Header);
     }
@@ -312,10 +322,25 @@ pub fn check_record(place: &Place, record: &[u8]) -> Result<RecordHeader, BadRec
     let end = usize::try_from(header.extent()).map_err(|_| BadRecord::Length)?;
     let record = record.get(..end).ok_or(BadRecord::Short)?;
     let (body, check) = record.split_at(end - CHECK_LEN as usize);
-    if check != place.check(RECORD_CONTEXT, &[body]) {
+    if check != place.check(&RECORD_KEY, &[body]) {
         return Err(BadRecord::Check);
     }
     Ok(header)
+}
+
+thread_local! {
+    /// Making one costs more than unpacking a manifest with it.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn unpack(stored: &[u8], capacity: usize) -> Result<Vec<u8>, BadRecord> {
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            none => none.insert(zstd::bulk::Decompressor::new().map_err(|_| BadRecord::Decompress)?),
+        };
+        decompressor.decompress(stored, capacity).map_err(|_| BadRecord::Decompress)
+    })
 }
 
 /// Unpacks a record. What is returned has both digests of the record's header: they are computed
@@ -327,9 +352,7 @@ pub fn decode_record(place: &Place, record: &[u8]) -> Result<(RecordHeader, Vec<
     let raw = match header.codec {
         Codec::Raw => stored.to_vec(),
         // The capacity bounds the memory whatever the frame says of itself.
-        Codec::Zstd => {
-            zstd::bulk::decompress(stored, header.id.bytes as usize).map_err(|_| BadRecord::Decompress)?
-        }
+        Codec::Zstd => unpack(stored, header.id.bytes as usize)?,
     };
     if BlobId::of(&raw) != header.id {
         return Err(BadRecord::Digest);

@@ -4,10 +4,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use rayon::prelude::*;
+
 use super::{
     BadRecord, Place, RECORD_HEADER_LEN, RECORD_MAGIC, RecordHeader, check_record, decode_record,
     decode_record_header,
 };
+use crate::base::digest::BlobId;
 
 /// Bytes that are read at a position.
 pub trait ReadAt {
@@ -117,6 +120,58 @@ pub fn scan<R: ReadAt + ?Sized>(
         at = end;
     }
     Ok(result)
+}
+
+/// Bytes of records that are unpacked and hashed side by side, and how many of them by one thread.
+const TOGETHER: u64 = if cfg!(test) { 8 << 10 } else { 32 << 20 };
+const PIECE: u64 = if cfg!(test) { 1 << 10 } else { 1 << 20 };
+
+/// The digests of all records, hashed on all cores; `None` as soon as anything is no sound record: then
+/// [`scan`] says what, and where.
+pub fn all_sound(file: &File, place: Place, len: u64) -> io::Result<Option<Vec<BlobId>>> {
+    let (mut ids, mut pieces, mut waiting) = (Vec::new(), vec![Vec::new()], 0);
+    let (mut piece_len, mut sound, mut failed) = (0, true, None);
+    let scanned = scan(file, place, len, Depth::Headers, &mut |offset, header| {
+        if !sound || failed.is_some() {
+            return;
+        }
+        if piece_len >= PIECE {
+            pieces.push(Vec::new());
+            piece_len = 0;
+        }
+        pieces.last_mut().expect("there is always one").push((offset, header));
+        ids.push(header.id);
+        piece_len += header.extent();
+        waiting += header.extent();
+        if waiting >= TOGETHER {
+            match are_sound(file, place, &pieces) {
+                Ok(good) => sound = good,
+                Err(error) => failed = Some(error),
+            }
+            (pieces, piece_len, waiting) = (vec![Vec::new()], 0, 0);
+        }
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let sound = sound && scanned.bad.is_empty() && are_sound(file, place, &pieces)?;
+    Ok(sound.then_some(ids))
+}
+
+fn are_sound(file: &File, place: Place, pieces: &[Vec<(u64, RecordHeader)>]) -> io::Result<bool> {
+    let one = |piece: &Vec<(u64, RecordHeader)>| -> io::Result<bool> {
+        let (Some((from, _)), Some((last, header))) = (piece.first(), piece.last()) else { return Ok(true) };
+        let size = usize::try_from(last + header.extent() - from).map_err(io::Error::other)?;
+        let mut bytes = vec![0; size];
+        if file.read_at_most(*from, &mut bytes)? < size {
+            return Ok(false);
+        }
+        Ok(piece.iter().all(|(offset, header)| {
+            let record = &bytes[(offset - from) as usize..];
+            decode_record(&place.at(*offset), record).is_ok_and(|(read, _)| read == *header)
+        }))
+    };
+    pieces.par_iter().map(one).try_reduce(|| true, |a, b| Ok(a && b))
 }
 
 type Look = Result<RecordHeader, (BadRecord, Option<u64>)>;

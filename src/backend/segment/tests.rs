@@ -41,6 +41,29 @@ fn record_is_packed_exactly_where_that_saves_an_eighth() {
 }
 
 #[test]
+fn segment_hashed_on_all_cores_is_sound_exactly_if_a_scan_finds_nothing() {
+    let blobs: Vec<Vec<u8>> = (0..300u32).map(|n| vec![n as u8; (n * 7 % 400) as usize]).collect();
+    let (good, _) = segment(&blobs.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let ids: Vec<BlobId> = blobs.iter().map(|blob| BlobId::of(blob)).collect();
+    let mut file = tempfile::tempfile().unwrap();
+    let mut all = |bytes: &[u8]| {
+        use std::io::{Seek as _, Write as _};
+        file.rewind().unwrap();
+        file.set_len(0).unwrap();
+        file.write_all(bytes).unwrap();
+        all_sound(&file, PLACE, bytes.len() as u64).unwrap()
+    };
+    assert_eq!(all(&good), Some(ids));
+    for at in (HEADER_LEN as usize..good.len()).step_by(97) {
+        let mut bad = good.clone();
+        bad[at] ^= 4;
+        assert!(!scanned(&bad, Depth::Digests).1.bad.is_empty());
+        assert_eq!(all(&bad), None, "byte {at}");
+    }
+    assert_eq!(all(&good[..good.len() - 1]), None);
+}
+
+#[test]
 fn record_at_another_place_is_refused() {
     let record = encode_record(&PLACE, &BlobId::of(b"x"), b"x").unwrap();
     for place in [PLACE.at(49), Place { number: 6, ..PLACE }, Place { store_id: [4; 16], ..PLACE }] {
@@ -57,7 +80,7 @@ fn record_with_lengths_beyond_the_limit_is_refused_before_memory_is_taken() {
         bytes[4] = codec;
         bytes[8..16].copy_from_slice(&stored.to_le_bytes());
         bytes[16..24].copy_from_slice(&raw.to_le_bytes());
-        let check = PLACE.check(RECORD_HEADER_CONTEXT, &[&bytes[..88]]);
+        let check = PLACE.check(&RECORD_HEADER_KEY, &[&bytes[..88]]);
         bytes[88..].copy_from_slice(&check);
         decode_record_header(&PLACE, &bytes)
     };
@@ -81,9 +104,9 @@ fn record_that_unpacks_to_more_than_it_states_is_refused() {
     record.extend_from_slice(&(bomb.len() as u64).to_le_bytes());
     record.extend_from_slice(&1000u64.to_le_bytes());
     record.extend_from_slice(&[0; 64]);
-    record.extend_from_slice(&PLACE.check(RECORD_HEADER_CONTEXT, &[&record]));
+    record.extend_from_slice(&PLACE.check(&RECORD_HEADER_KEY, &[&record]));
     record.extend_from_slice(&bomb);
-    let check = PLACE.check(RECORD_CONTEXT, &[&record]);
+    let check = PLACE.check(&RECORD_KEY, &[&record]);
     record.extend_from_slice(&check);
     assert_eq!(decode_record(&PLACE, &record).unwrap_err(), BadRecord::Decompress);
 }

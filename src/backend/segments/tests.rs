@@ -113,6 +113,39 @@ fn index_damaged_at_any_byte_never_hides_a_blob_or_shows_another() {
 }
 
 #[test]
+fn index_finds_all_rows_of_a_key_however_the_keys_lie() {
+    let (_folder, disk) = disk();
+    std::fs::create_dir_all(disk.full_path(FOLDER)).unwrap();
+    let row = |key: [u8; 16], offset: u32| Row {
+        key,
+        location: Location { segment: 1, offset: u64::from(offset) },
+    };
+    let mut rows: Vec<Row> = (0..4000u32)
+        .map(|n| {
+            let mut key: [u8; 16] = super::key(Sha256::of(&n.to_le_bytes()).as_bytes());
+            // Evenly, all at the beginning of one first byte, all at its end, and many times the same.
+            match n % 4 {
+                0 => {}
+                1 => key[..4].copy_from_slice(&[7, 0, 0, 0]),
+                2 => key[..4].copy_from_slice(&[7, 255, 255, 255]),
+                _ => key = [8, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, (n % 3) as u8],
+            }
+            row(key, n)
+        })
+        .collect();
+    rows.sort();
+    index::write(&disk, &ID, &[], None, &rows, &rows).unwrap();
+    let index = Index::open(&disk, &ID).unwrap();
+    let mut absent = rows.clone();
+    absent.iter_mut().for_each(|row| row.key[15] ^= 0x80);
+    for wanted in rows.iter().chain(&absent) {
+        let all: Vec<Location> =
+            rows.iter().filter(|row| row.key == wanted.key).map(|row| row.location).collect();
+        assert_eq!(index.find(Table::Sha256, &wanted.key).unwrap(), all);
+    }
+}
+
+#[test]
 fn index_that_does_not_fit_the_segments_is_ignored() {
     let (folder, disk) = disk();
     let blobs = blobs(&disk);

@@ -23,12 +23,18 @@ pub(crate) struct Args {
     /// The job of runs that name none, neither in their manifest nor in their brief
     #[arg(long, value_name = "JOB")]
     job: Option<String>,
+    /// Read every file again, also of folders that did not change since they were adopted, going by
+    /// their times, sizes and inodes
+    #[arg(long)]
+    rehash: bool,
 }
 
 pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     let job = args.job.map(|job| job.parse()).transpose()?;
     let store = session.store()?;
-    let report = store.adopt(&args.dir, &AdoptOptions { job }).map_err(|error| session.failure(error))?;
+    let report = store
+        .adopt(&args.dir, &AdoptOptions { job, rehash: args.rehash })
+        .map_err(|error| session.failure(error))?;
     session.end();
     let (_, _, refused, _) = report.counts();
     if session.out.json {

@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// Make a part of the log that no pinned key or kept checkpoint vouches for a finding
     #[arg(long, conflicts_with = "runs")]
     strict: bool,
+    /// Compute the SHA-256 of large files too, and not their BLAKE3 alone
+    #[arg(long)]
+    sha256: bool,
     /// Put the result into the log: one entry, with the root, the counts and the codes
     #[arg(long, conflicts_with = "runs")]
     record: bool,
@@ -63,6 +66,9 @@ const UNSIGNED: &str = "the log is not signed by a key pinned here (--key): whoe
 /// What remains open without a checkpoint kept elsewhere.
 const UNANCHORED: &str = "neither a checkpoint kept elsewhere (--since) nor a witness asked lately (--policy with --fresh) vouches for the log: one \
     cut at its end, or a whole older copy of the store put back in its place, cannot be seen here";
+/// What remains open where large files were hashed one way only.
+const BLAKE3_ALONE: &str = "that large files have the SHA-256 that their lists say: their BLAKE3 is the listed one, which \
+    tells of any change since it was listed (--sha256 computes both)";
 /// What a check of single runs leaves out.
 const PARTIAL: &str =
     "only the runs named: not the objects, not other runs, not what else lies under artifacts/";
@@ -90,7 +96,8 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     }
     let fresh = args.policy.fresh;
     let allowed_signers = args.allowed_signers.as_deref().map(read_signers).transpose()?;
-    let options = VerifyOptions { runs, keys, since, policy, allowed_signers, fresh, strict: args.strict };
+    let Args { strict, sha256, .. } = args;
+    let options = VerifyOptions { runs, keys, since, policy, allowed_signers, fresh, strict, sha256 };
     let report = store.verify(&options).map_err(|error| session.failure(error))?;
     let recorded = match args.record {
         true => Some(store.record_verification(&report).map_err(|error| session.failure(error))?),
@@ -116,6 +123,9 @@ fn unproved(report: &VerifyReport) -> Vec<&'static str> {
     }
     if report.since_holds != Some(true) && !report.fresh {
         open.push(UNANCHORED);
+    }
+    if report.by_blake3 > 0 {
+        open.push(BLAKE3_ALONE);
     }
     open
 }

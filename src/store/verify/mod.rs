@@ -3,37 +3,34 @@
 //! Nothing is written. Readers race with writers, so a run that does not show the state of the view
 //! is looked at again under a new view before it is reported: only what stays wrong is a finding.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod log;
+mod objects;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::anchor::{Interval, Roots, check_keys};
-use super::carry::Carried;
-use super::facts::{self, Logged, PriorFiles};
-use super::keyring::is_key_entry;
+use super::facts::{self, Known, Logged, ManifestBytes, PriorFiles};
 use super::packs::builtin_pack;
 use super::publish::Checkpoint;
-use super::run_map::MapCheck;
-use super::tiles::TileCheck;
 use super::{ErrorKind, LogView, Store, StoreError};
-use crate::backend::{BlobFinding, Kind as FileKind};
+use crate::backend::{Kind as FileKind, Sound};
 use crate::base::clock::Moment;
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
 use crate::base::json::Kind;
-use crate::format::batch::Batch;
-use crate::format::entry::{Entry, EntryKind};
 use crate::format::finding::{Code, Exceptions, Finding};
 use crate::format::paths;
 use crate::format::policy::Policy;
-use crate::merkle;
 use crate::note::{AllowedSigners, VerifyingKey};
-use crate::plan::keys::{KeyEvent, Keyring};
-use crate::plan::replay::{Replay, RunState};
+use crate::plan::keys::Keyring;
+use crate::plan::replay::RunState;
 use crate::plan::times::Bounds;
 use crate::schema::history::{self, HistoryState};
 use crate::schema::{Detection, Pack};
+use log::LogFacts;
 
 /// What to check.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +49,9 @@ pub struct VerifyOptions {
     pub fresh: Option<i64>,
     /// Whether a part of the log that nothing vouches for is a finding.
     pub strict: bool,
+    /// Whether the SHA-256 of large files is computed too: else a large file whose BLAKE3 is the listed one
+    /// counts as what its list says.
+    pub sha256: bool,
 }
 
 impl VerifyOptions {
@@ -75,6 +75,8 @@ pub struct VerifyReport {
     pub files: u64,
     /// Bytes hashed.
     pub bytes: u64,
+    /// Large files of which only the BLAKE3 was computed.
+    pub by_blake3: u64,
     /// Blobs checked in the objects.
     pub blobs: u64,
     /// The log's root hash, recomputed.
@@ -103,29 +105,18 @@ impl VerifyReport {
     }
 }
 
-/// The log's states and what is wrong with the log itself.
-struct LogFacts {
-    view: LogView,
-    states: HashMap<RunKey, RunState>,
-    /// For runs with an unsettled change: the states that may be seen, oldest first.
-    unsettled: HashMap<RunKey, Vec<Option<Sha256>>>,
-    /// For migrated runs: the revisions before and after each migration, in order.
-    migrated: HashMap<RunKey, Vec<(Sha256, Sha256)>>,
-    /// Blobs that the entries name, each with the first entry that does.
-    named: BTreeMap<Sha256, u64>,
-    findings: Vec<Finding>,
-    /// The entries about the log's keys.
-    /// Changes outside the store.
-    carried: Carried,
-    keys: Vec<KeyEvent>,
-    root: Option<Sha256>,
-    /// The root at each size asked for that the log reaches.
-    roots: Roots,
-    /// The entries' times; `None` for what is no entry.
-    times: Vec<Option<Moment>>,
-    /// The entries that note something, with the blob that says what.
-    noted: Vec<(u64, Sha256)>,
+/// What runs are held against.
+struct Ask<'a> {
+    log: &'a LogFacts,
+    pack: Option<&'a Pack>,
+    /// Whether large files are hashed with both algorithms.
+    sha256: bool,
+    /// Whether what their file lists name is looked for, and what need not be.
+    sound: Option<&'a Sound>,
 }
+
+/// Blobs that something names and that are not there.
+type Missing = Vec<Finding>;
 
 /// Looks taken at a run that does not fit before it is reported.
 const LOOKS: usize = 5;
@@ -143,10 +134,15 @@ impl Store {
         for known in options.since.iter().chain(&checkpoint).chain(anchors) {
             wanted.insert(known.body.size, None);
         }
-        let mut log = self.log_facts(&wanted, true)?;
+        let whole = options.runs.is_empty();
+        // Before the log: what the log names and this look did not see is looked for again.
+        let sound = match whole {
+            true => self.check_objects(&mut report)?,
+            false => Sound::default(),
+        };
+        let mut log = self.log_facts(&wanted, whole.then_some(&sound))?;
         report.entries = log.view.size();
         report.root = log.root;
-        let whole = options.runs.is_empty();
         let mut suspects: Vec<RunKey> =
             if whole { log.states.keys().cloned().collect() } else { options.runs.clone() };
         for key in &options.runs {
@@ -158,23 +154,37 @@ impl Store {
         suspects.sort();
         let total = suspects.len() as u64;
         let mut settled: Vec<Finding> = Vec::new();
+        let mut missing = Missing::new();
         for look in 0..LOOKS {
-            let found = self.check_runs(&log, &suspects, pack.as_deref(), look == 0, total, &mut report)?;
-            let (wrong, right): (Vec<_>, Vec<_>) =
-                found.into_iter().partition(|(_, findings)| findings.iter().any(Finding::is_failure));
-            settled.extend(right.into_iter().flat_map(|(_, findings)| findings));
+            let sound = whole.then_some(&sound);
+            let ask = Ask { log: &log, pack: pack.as_deref(), sha256: options.sha256, sound };
+            let mut found = self.check_runs(&ask, &suspects, total)?;
+            if look == 0 {
+                report.runs = found.len() as u64;
+                report.files = found.iter().map(|(_, checked)| checked.files).sum();
+                report.by_blake3 = found.iter().map(|(_, checked)| checked.by_blake3).sum();
+                report.bytes = found.iter().map(|(_, checked)| checked.bytes).sum();
+            }
+            found.iter_mut().for_each(|(_, checked)| missing.append(&mut checked.missing));
+            let fails = |(_, checked): &(_, Checked)| checked.findings.iter().any(Finding::is_failure);
+            let (wrong, right): (Vec<_>, Vec<_>) = found.into_iter().partition(fails);
+            settled.extend(right.into_iter().flat_map(|(_, checked)| checked.findings));
             if wrong.is_empty() {
                 break;
             }
-            let again = self.log_facts(&wanted, true)?;
+            let again = self.log_facts(&wanted, sound)?;
             let unmoved = again.view.size() == log.view.size() && again.view.head.size == log.view.head.size;
             if unmoved || look + 1 == LOOKS {
-                settled.extend(wrong.into_iter().flat_map(|(_, findings)| findings));
+                settled.extend(wrong.into_iter().flat_map(|(_, checked)| checked.findings));
                 break;
             }
             suspects = wrong.into_iter().map(|(key, _)| key).collect();
             log = again;
         }
+        // Runs with equal files have one list.
+        missing.sort_by(|a, b| a.path.cmp(&b.path));
+        missing.dedup();
+        report.findings.append(&mut missing);
         report.findings.append(&mut settled);
         if whole {
             let ring = Keyring::replay(&self.config.origin, &log.keys);
@@ -183,113 +193,14 @@ impl Store {
             self.check_anchors(options, checkpoint.as_ref(), &kept, &log.roots, &ring, &mut report)?;
             self.check_times(options, &log.times, &log.noted, &mut report)?;
             report.findings.append(&mut log.findings);
-            self.check_strangers(&mut report)?;
+            self.check_strangers(&log, &mut report)?;
             self.check_packs(&mut report.findings)?;
             self.check_carried(&log.carried, &mut report.findings)?;
-            self.check_objects(&log, &mut report)?;
+            self.check_named(&log, &sound, &mut report.findings)?;
             self.check_tmp(&log.view, &mut report);
         }
         report.findings.sort_by(|a, b| (&a.run, a.code, &a.path).cmp(&(&b.run, b.code, &b.path)));
         Ok(report)
-    }
-
-    /// Replays the log and checks it against itself; `maps` says whether the run map is checked too.
-    fn log_facts(&self, wanted: &Roots, maps: bool) -> Result<LogFacts, StoreError> {
-        let view = self.log()?;
-        let mut facts = LogFacts {
-            states: HashMap::new(),
-            unsettled: HashMap::new(),
-            migrated: HashMap::new(),
-            named: BTreeMap::new(),
-            findings: Vec::new(),
-            keys: Vec::new(),
-            carried: Carried::default(),
-            root: None,
-            roots: wanted.clone(),
-            times: Vec::new(),
-            noted: Vec::new(),
-            view,
-        };
-        let mut replay = Replay::default();
-        let mut tiles = TileCheck::begin();
-        let mut map = maps.then(MapCheck::begin);
-        let mut settled_root = None;
-        let head = facts.view.head.clone();
-        let view = facts.view.clone();
-        let mut take = |at: u64, bytes: &[u8], facts: &mut LogFacts| -> Result<(), StoreError> {
-            let leaf = merkle::leaf_hash(bytes);
-            if at < head.size {
-                tiles.append(self, leaf)?;
-                if let Some(root) = facts.roots.get_mut(&(at + 1)) {
-                    *root = Some(tiles.root());
-                }
-            }
-            if at + 1 == head.size {
-                settled_root = Some(tiles.root());
-                facts.findings.append(&mut tiles.finish(self, &head)?);
-            }
-            facts.times.push(None);
-            match replay.take(at, bytes) {
-                Ok(entry) => {
-                    facts.times.pop();
-                    facts.times.push(Some(entry.time));
-                    if let (EntryKind::Noted, Some(detail)) = (entry.kind, entry.detail) {
-                        facts.noted.push((at, detail));
-                    }
-                    if let Some(map) = &mut map {
-                        map.take(at, &entry, &Sha256::from_bytes(*leaf.as_bytes()));
-                    }
-                    if let (EntryKind::Migrated, Some(key), Some(before), Some(after)) =
-                        (entry.kind, entry.run(), entry.before, entry.after)
-                    {
-                        facts.migrated.entry(key).or_default().push((before, after));
-                    }
-                    if is_key_entry(&entry) {
-                        facts.keys.push(self.key_event(at, &entry)?);
-                    }
-                    facts.findings.extend(facts.carried.take(at, &entry));
-                    for blob in entry.blobs() {
-                        facts.named.entry(blob).or_insert(at);
-                    }
-                }
-                Err((run, error)) => {
-                    let code = if run.is_some() { Code::ChainBroken } else { Code::EntryBad };
-                    let mut finding = Finding::of_store(code, format!("log entry {at}")).found(error);
-                    finding.run = run;
-                    facts.findings.push(finding);
-                }
-            }
-            Ok(())
-        };
-        let read = self.each_entry(&view, 0, &mut |at, bytes| take(at, bytes, &mut facts));
-        if let Err(error) = read {
-            let StoreError::LogDamaged { place, why } = error else { return Err(error) };
-            facts.findings.push(Finding::of_store(Code::BundleBad, place).found(why));
-        }
-        if let Some(map) = map {
-            facts.findings.append(&mut map.finish(self, &head, settled_root.is_some() || head.size == 0)?);
-        }
-        let root = settled_root.unwrap_or_else(|| Sha256::of(b""));
-        if head.size > 0 && settled_root.is_none() {
-            // A bundle could not be read: that finding is there already.
-        } else if root != head.root {
-            facts
-                .findings
-                .push(Finding::of_store(Code::RootMismatch, paths::HEAD).expected(head.root).found(root));
-        } else if let Err(error) = super::bundles::tree_of(&head) {
-            facts.findings.push(Finding::of_store(Code::RootMismatch, paths::HEAD).found(error));
-        }
-        facts.root = Some(root);
-        for batch in &view.pending {
-            for entry in batch_entries(batch) {
-                if let Some(key) = entry.run() {
-                    let chain = facts.unsettled.entry(key).or_insert_with(|| vec![entry.before]);
-                    chain.push(entry.after);
-                }
-            }
-        }
-        facts.states = replay.into_runs();
-        Ok(facts)
     }
 
     /// The pack that manifests are held against. Where damage keeps it from being read, that is a
@@ -314,39 +225,32 @@ impl Store {
         }
     }
 
-    /// Checks runs side by side; gives each one's findings.
+    /// Checks runs side by side.
     fn check_runs(
         &self,
-        log: &LogFacts,
+        ask: &Ask<'_>,
         runs: &[RunKey],
-        pack: Option<&Pack>,
-        first_look: bool,
         total: u64,
-        report: &mut VerifyReport,
-    ) -> Result<Vec<(RunKey, Vec<Finding>)>, StoreError> {
+    ) -> Result<Vec<(RunKey, Checked)>, StoreError> {
         let done = std::sync::atomic::AtomicU64::new(0);
-        let checked: Vec<(RunKey, Checked)> = runs
-            .par_iter()
+        runs.par_iter()
             .map(|key| {
-                let checked = self.check_run(log, key, pack)?;
+                let checked = self.check_run(ask, key)?;
                 let n = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
                 self.context.progress.at(n, total);
                 Ok((key.clone(), checked))
             })
-            .collect::<Result<_, StoreError>>()?;
-        if first_look {
-            report.runs = runs.len() as u64;
-            for (_, checked) in &checked {
-                report.files += checked.files;
-                report.bytes += checked.bytes;
-            }
-        }
-        Ok(checked.into_iter().map(|(key, checked)| (key, checked.findings)).collect())
+            .collect()
     }
 
-    fn check_run(&self, log: &LogFacts, key: &RunKey, pack: Option<&Pack>) -> Result<Checked, StoreError> {
+    fn check_run(&self, ask: &Ask<'_>, key: &RunKey) -> Result<Checked, StoreError> {
+        let log = ask.log;
         let state = &log.states[key];
+        let files = self.file_list(&state.files);
         let mut checked = Checked::default();
+        if let Some(sound) = ask.sound {
+            checked.missing = self.missing_of_list(&state.files, files.as_deref().ok(), sound)?;
+        }
         let dir = paths::run_dir(key);
         let unsettled = log.unsettled.get(key);
         let misplaced = |found: &dyn std::fmt::Display| {
@@ -372,7 +276,13 @@ impl Store {
             }
             Err(error) => return Err(error.into()),
         }
-        let folder = facts::folder(&self.disk, &dir)?;
+        let known = Known {
+            files: files.as_deref().unwrap_or_default(),
+            blobs: &self.blobs,
+            small_limit: self.config.small_limit,
+        };
+        let folder = facts::folder(&self.disk, &dir, (!ask.sha256).then_some(&known))?;
+        checked.by_blake3 = folder.trusted;
         for found in folder.found.values() {
             if let crate::plan::verify::Found::File { blob, .. } = found {
                 checked.files += 1;
@@ -381,7 +291,7 @@ impl Store {
         }
         let mut manifests = vec![state.manifest];
         manifests.extend(unsettled.into_iter().flatten().flatten());
-        let files = match self.file_list(&state.files) {
+        let files = match files {
             Ok(files) => files,
             Err(error) => {
                 let finding = Finding::of_run(Code::BlobMissing, key).expected(state.files);
@@ -393,13 +303,18 @@ impl Store {
         let logged = Logged { manifests: &manifests, files: &files };
         let mut findings = facts::check(&self.disk, &dir, key, &folder, Some(&logged), &prior);
         let rewrites = log.migrated.get(key).map_or(&[][..], Vec::as_slice);
-        if let (facts::ManifestBytes::Bytes(bytes), Some(pack)) = (&folder.manifest, pack) {
+        if let (ManifestBytes::Bytes(bytes), Some(pack)) = (&folder.manifest, ask.pack) {
             let logged: Vec<Sha256> = rewrites.iter().map(|(before, _)| *before).collect();
             schema_findings(key, bytes, pack, &logged, &mut findings);
         }
+        let lies = folder.manifest.digest();
+        let revision = |digest: &Sha256| match &folder.manifest {
+            ManifestBytes::Bytes(bytes) if lies == Some(*digest) => Some(Cow::Borrowed(bytes.as_slice())),
+            _ => self.blobs.get(digest).ok().flatten().map(Cow::Owned),
+        };
         for (before, after) in rewrites {
             // A revision that is gone is a finding of the objects.
-            if let (Ok(Some(old)), Ok(Some(new))) = (self.blobs.get(before), self.blobs.get(after)) {
+            if let (Some(old), Some(new)) = (revision(before), revision(after)) {
                 findings.extend(crate::plan::verify::rewrite_rules(key, &old, &new, &files));
             }
         }
@@ -427,57 +342,25 @@ impl Store {
     }
 
     /// Runs on the disk that the log does not have, and what is no run at all.
-    fn check_strangers(&self, report: &mut VerifyReport) -> Result<(), StoreError> {
+    fn check_strangers(&self, log: &LogFacts, report: &mut VerifyReport) -> Result<(), StoreError> {
         let scan = self.scan()?;
-        // The log is read after the disk: a run that came in between is then in it.
-        let log = self.log_facts(&Roots::new(), false)?;
         report.findings.extend(scan.strays);
+        let mut unknown: Vec<RunKey> =
+            scan.runs.into_iter().filter(|key| !log.states.contains_key(key)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        // The log is read again after the disk: a run that came in between is then in it.
+        let log = self.log_facts(&Roots::new(), None)?;
         if log.findings.iter().any(|finding| matches!(finding.code, Code::BundleBad | Code::EntryBad)) {
             // What the unreadable part of the log has is not known, so nothing can be called unknown to it.
             return Ok(());
         }
-        for key in scan.runs {
-            if !log.states.contains_key(&key) {
-                let finding = Finding::of_run(Code::RunUnknown, &key).at(paths::run_dir(&key));
-                report.findings.push(finding.expected("nothing").found("a folder"));
-            }
+        unknown.retain(|key| !log.states.contains_key(key));
+        for key in unknown {
+            let finding = Finding::of_run(Code::RunUnknown, &key).at(paths::run_dir(&key));
+            report.findings.push(finding.expected("nothing").found("a folder"));
         }
-        Ok(())
-    }
-
-    /// Every digest that the log names resolves, and every stored blob is its digest.
-    fn check_objects(&self, log: &LogFacts, report: &mut VerifyReport) -> Result<(), StoreError> {
-        for (digest, entry) in &log.named {
-            if self.blobs.find(digest)?.is_none() {
-                let place = format!("log entry {entry}");
-                let finding = Finding::of_store(Code::BlobMissing, place).expected(digest);
-                report.findings.push(finding.found("nothing"));
-            }
-        }
-        let mut lists: HashSet<Sha256> = log.states.values().map(|state| state.files).collect();
-        // A log that cannot be read has findings of its own.
-        lists.extend(self.installed_packs().unwrap_or_default().iter().map(|pack| pack.files));
-        for list in &lists {
-            let Ok(files) = self.file_list(list) else {
-                report.findings.push(Finding::of_store(Code::BlobMissing, format!("file list {list}")));
-                continue;
-            };
-            for file in files {
-                if let Some(blob) = file.blob()
-                    && !self.blobs.contains(&blob)?
-                {
-                    let place = format!("file list {list}, {}", file.path);
-                    let finding = Finding::of_store(Code::BlobMissing, place).expected(blob.sha256);
-                    report.findings.push(finding.found("nothing"));
-                }
-            }
-        }
-        // Bad bytes below a committed length are damage; only beyond it a write was never finished.
-        self.blobs.set_committed(&super::session::segment_marks(&log.view.head));
-        let mut findings = Vec::new();
-        let checked = self.blobs.check_all(&mut |found| findings.push(object_finding(found)))?;
-        report.blobs = checked.records + checked.large;
-        report.findings.append(&mut findings);
         Ok(())
     }
 
@@ -494,33 +377,6 @@ impl Store {
             if !crate::backend::FileLock::is_held(&self.disk, &lock).unwrap_or(true) {
                 report.findings.push(Finding::of_store(Code::Leftover, format!("{}/{name}", paths::TMP)));
             }
-        }
-    }
-}
-
-fn object_finding(found: BlobFinding) -> Finding {
-    let at = |code, path: String| Finding::of_store(code, path);
-    match found {
-        BlobFinding::BadSegment { path, why } => at(Code::SegmentDamaged, path).found(why),
-        BlobFinding::Shorter { path, committed, found } => {
-            let bytes = |n: u64| format!("{n} bytes");
-            at(Code::SegmentDamaged, path).expected(bytes(committed)).found(bytes(found))
-        }
-        BlobFinding::DamagedRecord { path, offset, end, why } => {
-            at(Code::SegmentDamaged, format!("{path} bytes {offset} to {end}"))
-                .expected("a record")
-                .found(why)
-        }
-        BlobFinding::TornTail { path, offset, bytes } => {
-            at(Code::TornTail, path).found(format!("{bytes} bytes from byte {offset}"))
-        }
-        BlobFinding::DamagedLarge { path, damage } => {
-            at(Code::BlobDamaged, path).expected("the bytes its name says").found(damage)
-        }
-        BlobFinding::Leftover { path } => at(Code::Leftover, path),
-        BlobFinding::Unexpected { path, found } => at(Code::Stray, path).expected("a blob").found(found),
-        BlobFinding::Unreadable { path, error } => {
-            at(Code::BlobDamaged, path).expected("a readable file").found(error)
         }
     }
 }
@@ -574,10 +430,9 @@ pub(super) fn schema_findings(
 #[derive(Default)]
 struct Checked {
     findings: Vec<Finding>,
+    /// What the run's file list names and is not there.
+    missing: Missing,
     files: u64,
     bytes: u64,
-}
-
-fn batch_entries(batch: &Batch) -> impl Iterator<Item = Entry> + '_ {
-    batch.entries.iter().filter_map(|bytes| Entry::parse(bytes).ok())
+    by_blake3: u64,
 }
