@@ -89,6 +89,11 @@ if cargo deny --version >/dev/null 2>&1; then
 else
     skip "dependencies" "cargo-deny is not installed"
 fi
+if have python3; then
+    step "bill of materials" bash -c 'scripts/sbom.py >target/strongroom.cdx.json'
+else
+    skip "bill of materials" "python3 is not installed"
+fi
 
 printf '\n== all checks passed\n'
 for what in "${skipped[@]}"; do

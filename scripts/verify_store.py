@@ -4,7 +4,7 @@
 Usage: verify_store.py STORE     prints "CODE place: what", then what was not checked. Exit 0 sound, 3 not.
 It goes by SHA-256: BLAKE3 and Ed25519 are not in the standard library, so checks in segments and signatures are named
 as not checked. zstd records are read through libzstd where the machine has it. Out of scope: unsettled batches, what
-a migration may change (E152), doctrine and chains of runs (E140 to E143), packs (E180, E181), limits, warnings.
+a migration may change (E152), doctrine and chains (E140 to E143), packs (E180, E181), intents (E205, E206), limits, warnings.
 """
 import base64, contextlib, ctypes, ctypes.util, hashlib, json, os, pathlib, re, stat, struct, sys, tomllib
 

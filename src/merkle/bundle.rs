@@ -197,6 +197,13 @@ mod tests {
     }
 
     #[test]
+    fn bundle_that_ends_at_the_largest_size_is_the_last() {
+        let last = MAX_SIZE / 256;
+        assert_eq!(Bundle::new(last, 255).map(|bundle| bundle.width), Some(255));
+        assert_eq!([Bundle::new(last, 256), Bundle::new(last + 1, 1)], [None; 2]);
+    }
+
+    #[test]
     fn bundle_holding_an_entry_follows_the_size() {
         let held = |entry, size| Bundle::holding(entry, size).map(|(b, at)| (b.index, b.width, at));
         assert_eq!(held(0, 1), Some((0, 1, 0)));

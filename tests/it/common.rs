@@ -19,7 +19,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(output: std::process::Output) -> Self {
+    pub fn of(output: std::process::Output) -> Self {
         let ran = Self {
             code: output.status.code(),
             out: String::from_utf8(output.stdout).unwrap(),

@@ -12,6 +12,8 @@ mod carry;
 #[cfg(feature = "cli")]
 mod carry_real;
 #[cfg(feature = "cli")]
+mod cases;
+#[cfg(feature = "cli")]
 mod cli_audit;
 #[cfg(feature = "cli")]
 mod cli_day;

@@ -210,7 +210,7 @@ fn swap(names: &[PathBuf], links: &[PathBuf], swaps: u64, stop: &AtomicBool) -> 
                 let (at, flags) = (rustix::fs::CWD, rustix::fs::RenameFlags::EXCHANGE);
                 rustix::fs::renameat_with(at, name, at, link, flags).unwrap();
                 done += 1;
-                if done % 64 < 2 {
+                if done % 1024 < 2 {
                     std::thread::yield_now();
                 }
             }
