@@ -6,6 +6,7 @@
 
 mod floor;
 mod measure;
+mod peers;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -21,19 +22,23 @@ struct Plan {
     manifests: usize,
     rounds: usize,
     only: Option<String>,
+    /// Whether other programs are measured too.
+    peers: bool,
 }
 
 const HELP: &str = "\
-cargo bench --bench store -- [--manifests N] [--scale N] [--rounds N] [--only WORD] [--dir DIR]
+cargo bench --bench store -- [--manifests N] [--scale N] [--rounds N] [--only WORD] [--dir DIR] [--peers]
   --manifests N   manifests in M (20000)
   --scale N       divide the sizes of W1, W2 and W3 by N (10)
   --rounds N      rounds, of which the median counts (5)
   --only WORD     rows whose name holds WORD
-  --dir DIR       where to work (a temporary folder); decides which disk is measured";
+  --dir DIR       where to work (a temporary folder); decides which disk is measured
+  --peers         git, restic, borg and ostree, as far as they are installed, on W1 to W3 as well";
 
 fn main() {
     let mut args = std::env::args().skip(1);
-    let mut plan = Plan { dir: std::env::temp_dir(), scale: 10, manifests: 20_000, rounds: 5, only: None };
+    let mut plan =
+        Plan { dir: std::env::temp_dir(), scale: 10, manifests: 20_000, rounds: 5, only: None, peers: false };
     while let Some(arg) = args.next() {
         let mut value = || args.next().unwrap_or_else(|| panic!("{arg} needs a value"));
         match arg.as_str() {
@@ -44,6 +49,7 @@ fn main() {
             "--scale" => plan.scale = value().parse().expect("a number"),
             "--rounds" => plan.rounds = value().parse().expect("a number"),
             "--only" => plan.only = Some(value()),
+            "--peers" => plan.peers = true,
             "--dir" => plan.dir = value().into(),
             _ => return println!("{HELP}"),
         }
@@ -122,7 +128,7 @@ impl Table<'_> {
 
     /// W1, W2, W3: adopting a tree, adopting it again, verifying.
     fn ingest_and_verify(&self, name: &str) {
-        let rows = ["ingest", "again", "verify"].map(|row| format!("{row} {name}"));
+        let rows = ["ingest", "again, reading", "again", "verify"].map(|row| format!("{row} {name}"));
         if !rows.iter().any(|row| self.wanted(row)) {
             return;
         }
@@ -141,12 +147,44 @@ impl Table<'_> {
             fresh(0);
             adopt().measure();
         }
-        self.row(&rows[1], &|_| {}, &adopt, &|| measure::floor(&["hash", "both"], &[&tree]));
-        let large = if name == "W1" { "both" } else { "large" };
-        self.row(&rows[2], &|_| {}, &|| measure::strongroom(&["verify"], &store), &|| {
-            measure::floor(&["hash", large], &[&store.join("artifacts")])
+        let rehash = || measure::strongroom(&["adopt", "--rehash", tree.to_str().expect("text")], &store);
+        self.row(&rows[1], &|_| {}, &rehash, &|| measure::floor(&["hash", "both"], &[&tree]));
+        // What was adopted just now is not known by its times yet.
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        adopt().measure();
+        self.row(&rows[2], &|_| {}, &adopt, &|| measure::floor(&["stat"], &[&tree]));
+        self.row(&rows[3], &|_| {}, &|| measure::strongroom(&["verify"], &store), &|| {
+            measure::floor(&["hash", "large"], &[&store.join("artifacts"), &store.join("objects")])
         });
+        if self.plan.peers {
+            self.peers(name, &tree);
+        }
         for dir in [&tree, &store, &bare] {
+            let _ = std::fs::remove_dir_all(dir);
+        }
+    }
+
+    /// The same tree, kept and checked by others.
+    fn peers(&self, name: &str, tree: &Path) {
+        let (here, bare) = (self.path("peer"), self.path("peer-bare"));
+        for peer in peers::installed() {
+            let fresh = |_: usize| {
+                for dir in [&here, &bare] {
+                    let _ = std::fs::remove_dir_all(dir);
+                }
+                peers::command(peer.begin, tree, &here).measure();
+                measure::settle();
+            };
+            let ingest = || peers::command(peer.ingest, tree, &here);
+            self.row(&format!("ingest {name}, {}", peer.name), &fresh, &ingest, &|| {
+                measure::floor(&["ingest"], &[tree, &bare])
+            });
+            let verify = || peers::command(peer.verify, tree, &here);
+            self.row(&format!("verify {name}, {}", peer.name), &|_| {}, &verify, &|| {
+                measure::floor(&["hash", "large"], &[tree])
+            });
+        }
+        for dir in [&here, &bare] {
             let _ = std::fs::remove_dir_all(dir);
         }
     }
@@ -158,12 +196,12 @@ impl Table<'_> {
             "migrate M dry",
             "migrate M current",
             "reindex M",
-            "reindex M 100 changed",
             "versions M",
             "list M",
             "show one of M",
             "history one of M",
             "verify M",
+            "reindex M, 100 changed",
         ];
         if !rows.iter().any(|row| self.wanted(row)) {
             return;
@@ -192,22 +230,27 @@ impl Table<'_> {
         self.row(rows[2], &|_| {}, &ours(&["migrate", "--quiet"]), &|| {
             measure::floor(&["version"], &[&artifacts])
         });
-        let index = store.join("index.sqlite");
-        let drop_index = |_: usize| std::fs::remove_file(&index).expect("an index");
+        let (index, kept_index) = (store.join("index.sqlite"), self.path("index.sqlite"));
+        std::fs::copy(&index, &kept_index).expect("an index");
+        let drop_index = |_: usize| drop(std::fs::remove_file(&index));
         self.row(rows[3], &drop_index, &ours(&["reindex"]), &|| {
-            measure::floor(&["index"], &[&artifacts, &self.path("bare.sqlite")])
+            measure::floor(&["index"], &[&artifacts, &kept_index, &self.path("bare.sqlite")])
         });
-        self.row(rows[4], &|_| {}, &ours(&["reindex"]), &|| measure::floor(&["walk"], &[&artifacts]));
-        self.row(rows[5], &|_| {}, &ours(&["versions"]), &|| measure::floor(&["version"], &[&artifacts]));
-        self.row(rows[6], &|_| {}, &ours(&["list", "--limit", "20"]), &|| measure::floor(&["nothing"], &[]));
+        self.row(rows[4], &|_| {}, &ours(&["versions"]), &|| measure::floor(&["version"], &[&artifacts]));
+        self.row(rows[5], &|_| {}, &ours(&["list", "--limit", "20"]), &|| measure::floor(&["nothing"], &[]));
         let one: &str = &one;
-        self.row(rows[7], &|_| {}, &|| measure::strongroom(&["show", one], &store), &|| {
+        self.row(rows[6], &|_| {}, &|| measure::strongroom(&["show", one], &store), &|| {
             measure::floor(&["nothing"], &[])
         });
-        self.row(rows[8], &|_| {}, &|| measure::strongroom(&["history", one], &store), &|| {
+        self.row(rows[7], &|_| {}, &|| measure::strongroom(&["history", one], &store), &|| {
             measure::floor(&["nothing"], &[])
         });
-        self.row(rows[9], &|_| {}, &ours(&["verify"]), &|| measure::floor(&["hash", "both"], &[&artifacts]));
+        self.row(rows[8], &|_| {}, &ours(&["verify"]), &|| {
+            measure::floor(&["hash", "large"], &[&artifacts, &store.join("objects")])
+        });
+        // It reads them all: what changed in place is not remembered by anything.
+        workload::edit(&artifacts, 100);
+        self.row(rows[9], &|_| {}, &ours(&["reindex"]), &|| measure::floor(&["stat"], &[&artifacts]));
     }
 
     /// How long any command takes to begin.

@@ -41,6 +41,12 @@ pub fn floor(args: &[&str], paths: &[&Path]) -> Program {
     Program(all, std::env::temp_dir())
 }
 
+/// Another program, in a folder.
+pub fn other(words: Vec<String>, dir: &Path) -> Program {
+    std::fs::create_dir_all(dir).expect("a folder");
+    Program(words, dir.to_owned())
+}
+
 impl Program {
     /// Runs it to its end, which must be a good one.
     pub fn measure(&self) -> Cost {
