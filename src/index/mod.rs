@@ -119,12 +119,26 @@ impl Index {
         IndexError::Sqlite { path: self.path.clone(), source }
     }
 
+    /// Reads. Whoever brought the index up may have been killed since this connection was opened: one
+    /// that only reads cannot put that in order, so another does, and it is read again.
+    fn reading<T>(&self, read: impl Fn() -> rusqlite::Result<T>) -> Result<T, IndexError> {
+        let interrupted = |error: &rusqlite::Error| {
+            error.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK)
+        };
+        match read() {
+            Err(error) if interrupted(&error) => {
+                Self::open(&self.path)?;
+                read()
+            }
+            done => done,
+        }
+        .map_err(|source| self.at(source))
+    }
+
     fn meta<T: rusqlite::types::FromSql>(&self, name: &str) -> Result<Option<T>, IndexError> {
         use rusqlite::OptionalExtension;
-        self.db
-            .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
-            .optional()
-            .map_err(|source| self.at(source))
+        let sql = "SELECT value FROM meta WHERE name = ?1";
+        self.reading(|| self.db.query_row(sql, [name], |row| row.get(0)).optional())
     }
 
     fn set_meta(&self, name: &str, value: impl rusqlite::ToSql) -> Result<(), IndexError> {

@@ -123,23 +123,20 @@ impl Index {
     pub fn run(&self, run: &RunKey) -> Result<Option<RunRow>, IndexError> {
         let sql = "SELECT run_seq, last_entry, last_leaf, manifest_sha256, files_sha256, exceptions_sha256 \
                    FROM runs WHERE job_id = ?1 AND run_id = ?2";
-        let mut statement = self.db.prepare_cached(sql).map_err(|source| self.at(source))?;
-        statement
-            .query_row([run.job.as_str(), run.run.as_str()], |row| {
-                Ok(RunRow {
-                    seq: unsigned(row, 0)?,
-                    entry: unsigned(row, 1)?,
-                    leaf: digest(row, 2)?,
-                    manifest: digest(row, 3)?,
-                    files: digest(row, 4)?,
-                    exceptions: match row.get_ref(5)? {
-                        rusqlite::types::ValueRef::Null => None,
-                        _ => Some(digest(row, 5)?),
-                    },
-                })
+        let found = |row: &Row<'_>| {
+            Ok(RunRow {
+                seq: unsigned(row, 0)?,
+                entry: unsigned(row, 1)?,
+                leaf: digest(row, 2)?,
+                manifest: digest(row, 3)?,
+                files: digest(row, 4)?,
+                exceptions: match row.get_ref(5)? {
+                    rusqlite::types::ValueRef::Null => None,
+                    _ => Some(digest(row, 5)?),
+                },
             })
-            .optional()
-            .map_err(|source| self.at(source))
+        };
+        self.first(sql, [run.job.as_str(), run.run.as_str()], found)
     }
 
     /// The file lists of those of the runs that the index knows, in one transaction.
@@ -155,11 +152,26 @@ impl Index {
         Ok(lists)
     }
 
-    fn keys(&self, sql: &str, values: impl rusqlite::Params) -> Result<Vec<RunKey>, IndexError> {
-        let at = |source| self.at(source);
-        let mut statement = self.db.prepare_cached(sql).map_err(at)?;
-        let rows = statement.query_map(values, key).map_err(at)?;
-        rows.collect::<Result<_, _>>().map_err(at)
+    fn first<T>(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params + Clone,
+        of: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, IndexError> {
+        self.reading(|| self.db.prepare_cached(sql)?.query_row(values.clone(), |row| of(row)).optional())
+    }
+
+    fn rows<T>(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params + Clone,
+        of: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, IndexError> {
+        self.reading(|| self.db.prepare_cached(sql)?.query_map(values.clone(), |row| of(row))?.collect())
+    }
+
+    fn keys(&self, sql: &str, values: impl rusqlite::Params + Clone) -> Result<Vec<RunKey>, IndexError> {
+        self.rows(sql, values, key)
     }
 
     /// All runs, by job and id.
@@ -186,27 +198,14 @@ impl Index {
 
     /// A job or run that a folding filesystem would take for this one.
     pub fn twin(&self, run: &RunKey) -> Result<Option<String>, IndexError> {
-        let at = |source| self.at(source);
+        let text = |row: &Row<'_>| row.get(0);
         let job = "SELECT job_id FROM jobs WHERE fold = ?1 AND job_id <> ?2";
-        let twin: Option<String> = self
-            .db
-            .prepare_cached(job)
-            .and_then(|mut s| {
-                s.query_row([fold_key(run.job.as_str()).as_str(), run.job.as_str()], |row| row.get(0))
-                    .optional()
-            })
-            .map_err(at)?;
+        let twin = self.first(job, [fold_key(run.job.as_str()).as_str(), run.job.as_str()], text)?;
         if twin.is_some() {
             return Ok(twin);
         }
         let sql = "SELECT run_id FROM runs WHERE job_id = ?1 AND fold = ?2 AND run_id <> ?3";
-        self.db
-            .prepare_cached(sql)
-            .and_then(|mut s| {
-                let values = [run.job.as_str(), &fold_key(run.run.as_str()), run.run.as_str()];
-                s.query_row(values, |row| row.get(0)).optional()
-            })
-            .map_err(at)
+        self.first(sql, [run.job.as_str(), &fold_key(run.run.as_str()), run.run.as_str()], text)
     }
 
     /// The log indexes of a run's entries, in order.
@@ -232,22 +231,15 @@ impl Index {
 
     /// The kinds of an operation's entries; empty when there is no such operation.
     pub fn kinds_of_operation(&self, operation: &str) -> Result<Vec<String>, IndexError> {
-        let at = |source| self.at(source);
         let sql = "SELECT DISTINCT kind FROM entries WHERE operation = ?1 ORDER BY kind";
-        let mut statement = self.db.prepare_cached(sql).map_err(at)?;
-        let rows = statement.query_map([operation], |row| row.get(0)).map_err(at)?;
-        rows.collect::<Result<_, _>>().map_err(at)
+        self.rows(sql, [operation], |row| row.get(0))
     }
 
     /// The distinct revisions of a run whose digest begins with a text (with its algorithm).
     pub fn revisions_beginning(&self, run: &RunKey, text: &str) -> Result<Vec<Sha256>, IndexError> {
-        let at = |source| self.at(source);
         let sql = "SELECT DISTINCT sha256 FROM revisions WHERE job_id = ?1 AND run_id = ?2 \
                    AND substr(sha256, 1, length(?3)) = ?3 ORDER BY run_seq";
-        let mut statement = self.db.prepare_cached(sql).map_err(at)?;
-        let values = [run.job.as_str(), run.run.as_str(), text];
-        let rows = statement.query_map(values, |row| digest(row, 0)).map_err(at)?;
-        rows.collect::<Result<_, _>>().map_err(at)
+        self.rows(sql, [run.job.as_str(), run.run.as_str(), text], |row| digest(row, 0))
     }
 
     /// The log indexes of the entries of a kind, of one operation or of all, in order.
@@ -263,50 +255,37 @@ impl Index {
         self.numbers(sql, params![kind])
     }
 
-    fn numbers(&self, sql: &str, values: impl rusqlite::Params) -> Result<Vec<u64>, IndexError> {
-        let at = |source| self.at(source);
-        let mut statement = self.db.prepare_cached(sql).map_err(at)?;
-        let rows = statement.query_map(values, |row| unsigned(row, 0)).map_err(at)?;
-        rows.collect::<Result<_, _>>().map_err(at)
+    fn numbers(&self, sql: &str, values: impl rusqlite::Params + Clone) -> Result<Vec<u64>, IndexError> {
+        self.rows(sql, values, |row| unsigned(row, 0))
     }
 
     /// Lists runs, by job and id.
     pub fn list(&self, filter: &ListFilter) -> Result<Vec<Listed>, IndexError> {
-        let at = |source| self.at(source);
         let sql = "SELECT r.job_id, r.run_id, i.status, i.schema_version, i.job_type, r.recorded_at, p.detail \
                    FROM runs r LEFT JOIN run_index i USING (job_id, run_id) \
                    LEFT JOIN problems p USING (job_id, run_id) \
                    WHERE (?1 IS NULL OR r.job_id = ?1) AND (?2 IS NULL OR i.status = ?2) \
                    AND (?3 IS NULL OR i.schema_version = ?3) ORDER BY r.job_id, r.run_id LIMIT ?4";
         let limit = filter.limit.and_then(|n| i64::try_from(n).ok()).unwrap_or(-1);
-        let mut statement = self.db.prepare_cached(sql).map_err(at)?;
-        let rows = statement
-            .query_map(params![filter.job, filter.status, filter.version, limit], |row| {
-                Ok(Listed {
-                    job: row.get(0)?,
-                    run: row.get(1)?,
-                    status: row.get(2)?,
-                    version: row.get(3)?,
-                    job_type: row.get(4)?,
-                    recorded_at: row.get(5)?,
-                    problem: row.get(6)?,
-                })
+        self.rows(sql, params![filter.job, filter.status, filter.version, limit], |row| {
+            Ok(Listed {
+                job: row.get(0)?,
+                run: row.get(1)?,
+                status: row.get(2)?,
+                version: row.get(3)?,
+                job_type: row.get(4)?,
+                recorded_at: row.get(5)?,
+                problem: row.get(6)?,
             })
-            .map_err(at)?;
-        rows.collect::<Result<_, _>>().map_err(at)
+        })
     }
 
     /// The manifests that could not be indexed.
     pub fn problems(&self) -> Result<Vec<Problem>, IndexError> {
-        let at = |source| self.at(source);
         let sql = "SELECT job_id, run_id, code, detail FROM problems ORDER BY job_id, run_id, code";
-        let mut statement = self.db.prepare_cached(sql).map_err(at)?;
-        let rows = statement
-            .query_map([], |row| {
-                Ok(Problem { job: row.get(0)?, run: row.get(1)?, code: row.get(2)?, detail: row.get(3)? })
-            })
-            .map_err(at)?;
-        rows.collect::<Result<_, _>>().map_err(at)
+        self.rows(sql, [], |row| {
+            Ok(Problem { job: row.get(0)?, run: row.get(1)?, code: row.get(2)?, detail: row.get(3)? })
+        })
     }
 
     /// The number of rows in each table.
@@ -323,21 +302,30 @@ impl Index {
 
     /// Runs one reading statement of the user's; anything that would write is refused by SQLite.
     pub fn query(&self, sql: &str) -> Result<QueryResult, IndexError> {
-        let wrong = |error: rusqlite::Error| IndexError::Query(error.to_string());
         self.batch("PRAGMA query_only = ON")?;
-        let mut statement = self.db.prepare(sql).map_err(wrong)?;
+        match self.reading(|| self.answer(sql)) {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err(IndexError::Query("only reading statements are allowed".to_owned())),
+            Err(IndexError::Sqlite { source, .. }) => Err(IndexError::Query(source.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a statement gives; nothing for one that would write.
+    fn answer(&self, sql: &str) -> rusqlite::Result<Option<QueryResult>> {
+        let mut statement = self.db.prepare(sql)?;
         if !statement.readonly() {
-            return Err(IndexError::Query("only reading statements are allowed".to_owned()));
+            return Ok(None);
         }
         let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let width = columns.len();
         let mut rows = Vec::new();
-        let mut found = statement.query([]).map_err(wrong)?;
-        while let Some(row) = found.next().map_err(wrong)? {
+        let mut found = statement.query([])?;
+        while let Some(row) = found.next()? {
             let mut values = Vec::with_capacity(width);
             for column in 0..width {
                 use rusqlite::types::ValueRef;
-                values.push(match row.get_ref(column).map_err(wrong)? {
+                values.push(match row.get_ref(column)? {
                     ValueRef::Null => Value::Null,
                     ValueRef::Integer(n) => Value::Integer(n),
                     ValueRef::Real(x) => Value::Real(x),
@@ -347,7 +335,7 @@ impl Index {
             }
             rows.push(values);
         }
-        Ok(QueryResult { columns, rows })
+        Ok(Some(QueryResult { columns, rows }))
     }
 
     /// The runs of one job and stem: the derived id and its further attempts.

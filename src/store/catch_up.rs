@@ -77,11 +77,14 @@ impl Store {
         if let Ok(index) = Index::open(&path) {
             let behind = index.log_size().is_ok_and(|size| size < view.head.size);
             if index.is_at(&view.head) || (behind && self.bring_up(&index, &view).is_ok()) {
-                return Ok(index);
+                drop(index);
+                // To read with one that could write would be to take the journal of an index that was
+                // built anew since for one of its own, should whoever writes that be killed.
+                return Ok(Index::open_read_only(&path)?);
             }
         }
         self.build(&view, Unreadable::Stops)?;
-        Ok(Index::open(&path)?)
+        Ok(Index::open_read_only(&path)?)
     }
 
     fn lock_index(&self) -> Result<FileLock, StoreError> {

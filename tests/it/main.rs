@@ -55,6 +55,8 @@ mod real_runs;
 mod sigilzero;
 mod source;
 #[cfg(feature = "cli")]
+mod storm;
+#[cfg(feature = "cli")]
 mod sweep;
 mod tamper;
 mod tidy;
