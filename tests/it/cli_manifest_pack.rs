@@ -230,6 +230,13 @@ fn deprecated_member_is_told_on_reading_and_migrating_and_the_document_stays_exa
     }
     let rows = bench.run(&["migrate", "--json"]).exits(0).json_lines();
     assert!(rows[0]["warnings"][0].as_str().is_some_and(|warning| warning.contains(told)), "{rows:?}");
+    // A folder without documents is no success.
+    bench.write("../none/readme.txt", "no document");
+    for more in [&["--dry-run"][..], &[]] {
+        let error = bench.error(&[&["migrate", "--pack", "letters", "../none"][..], more].concat(), 6);
+        assert_eq!(error["message"], "no document found in ../none", "{error}");
+        assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("1 file of other kinds")), "{error}");
+    }
     bench.write("../new.json", document.replace("odd", "even"));
     assert!(
         !bench.run(&["migrate", "../new.json", "--pack", "letters", "--dry-run"]).out.contains("deprecated")

@@ -41,6 +41,14 @@ pub(super) fn run(pack: &str, options: &CarryOptions, told: Told, session: &Sess
         (pack, report)
     };
     session.end();
+    if report.documents.files == 0 && report.settled.is_empty() {
+        let given: Vec<String> = options.paths.iter().map(|path| path.display().to_string()).collect();
+        let hint = match report.documents.not_looked_at {
+            0 => "the folder is empty".to_owned(),
+            passed => format!("{} of other kinds, or links, not looked at", count(passed, "file", "files")),
+        };
+        return Err(CliError::refused(format!("no document found in {}", given.join(", ")), Some(hint)));
+    }
     teller.summary(&report, options.to.as_deref(), &pack);
     let counts = report.documents.counts;
     Ok(if counts.refused + counts.unreadable > 0 { exit::FOUND } else { exit::OK })
