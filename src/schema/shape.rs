@@ -1,6 +1,6 @@
 //! Shapes: the versions and variants of a kind of document, each with its JSON Schema.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
@@ -165,7 +165,7 @@ impl Pack {
     fn describes_each(&self, version: &str, tokens: &[Option<&str>]) -> bool {
         self.shapes.iter().filter(|shape| shape.version == version).any(|shape| {
             let schema = &self.schemas[shape.schema].value;
-            describes(schema, schema, tokens, 0)
+            Search { root: schema, seen: HashSet::new() }.describes(schema, tokens, 0)
         })
     }
 
@@ -228,28 +228,31 @@ fn set_label(value: &mut Value, root: Node<'_>, at: &Pointer, label: &str) {
 pub(super) const REF_DEPTH: usize = 64;
 
 /// Whether a schema describes a place by names; no name stands for any element.
-fn describes(root: &Value, schema: &Value, tokens: &[Option<&str>], depth: usize) -> bool {
-    let Some((token, rest)) = tokens.split_first() else { return true };
-    if depth > REF_DEPTH {
-        return false;
+/// A search for what a schema says of a place. A schema can refer to itself by many ways, so none of its parts is
+/// looked into twice for the same place.
+struct Search<'s> {
+    root: &'s Value,
+    seen: HashSet<(*const Value, usize)>,
+}
+
+impl<'s> Search<'s> {
+    fn describes(&mut self, schema: &'s Value, tokens: &[Option<&str>], depth: usize) -> bool {
+        let Some((token, rest)) = tokens.split_first() else { return true };
+        if depth > REF_DEPTH || !self.seen.insert((std::ptr::from_ref(schema), tokens.len())) {
+            return false;
+        }
+        let is_index = token.is_none_or(|token| token.parse::<usize>().is_ok());
+        let into = [
+            token.and_then(|token| schema.get("properties")?.get(token)),
+            schema.get("additionalProperties").filter(|rule| rule.is_object()),
+            schema.get("items").filter(|rule| is_index && rule.is_object()),
+        ];
+        if into.into_iter().flatten().any(|next| self.describes(next, rest, depth + 1)) {
+            return true;
+        }
+        let reference = schema.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix('#'));
+        let same = reference.and_then(|text| self.root.pointer(text)).into_iter();
+        let any_of = ["allOf", "anyOf", "oneOf"].into_iter().filter_map(|key| schema.get(key)?.as_array());
+        same.chain(any_of.flatten()).any(|next| self.describes(next, tokens, depth + 1))
     }
-    let into = |next: Option<&Value>| next.is_some_and(|next| describes(root, next, rest, depth + 1));
-    let is_index = token.is_none_or(|token| token.parse::<usize>().is_ok());
-    if token.is_some_and(|token| into(schema.get("properties").and_then(|properties| properties.get(token))))
-        || into(schema.get("additionalProperties").filter(|rule| rule.is_object()))
-        || (is_index && into(schema.get("items").filter(|rule| rule.is_object())))
-    {
-        return true;
-    }
-    let same = |next: &Value| describes(root, next, tokens, depth + 1);
-    let reference = schema
-        .get("$ref")
-        .and_then(Value::as_str)
-        .and_then(|text| text.strip_prefix('#'))
-        .and_then(|text| root.pointer(text));
-    reference.is_some_and(same)
-        || ["allOf", "anyOf", "oneOf"]
-            .into_iter()
-            .filter_map(|key| schema.get(key)?.as_array())
-            .any(|list| list.iter().any(same))
 }

@@ -40,7 +40,9 @@ pub(super) fn parts<'s>(root: &'s Value, schema: &'s Value, node: Node<'_>) -> V
 }
 
 fn gather<'s>(root: &'s Value, schema: &'s Value, node: Node<'_>, depth: usize, parts: &mut Vec<&'s Value>) {
-    if depth > REF_DEPTH || !could_be(schema, node) {
+    // A schema can refer to itself by many ways: each of its parts is taken once.
+    let known = parts.iter().any(|part| std::ptr::eq(*part, schema));
+    if known || depth > REF_DEPTH || !could_be(schema, node) {
         return;
     }
     parts.push(schema);
@@ -69,7 +71,7 @@ fn could_be(schema: &Value, node: Node<'_>) -> bool {
     }
 }
 
-fn walk(root: &Value, schemas: &[&Value], node: Node<'_>, found: &mut Vec<Pointer>) {
+fn walk<'s>(root: &'s Value, schemas: &[&'s Value], node: Node<'_>, found: &mut Vec<Pointer>) {
     match node.kind() {
         Kind::Object => {
             const NAMING: [&str; 3] = ["properties", "patternProperties", "additionalProperties"];
@@ -85,19 +87,20 @@ fn walk(root: &Value, schemas: &[&Value], node: Node<'_>, found: &mut Vec<Pointe
                     found.push(place);
                     continue;
                 }
-                let below: Vec<&Value> = rules.iter().flat_map(|rule| parts(root, rule, child)).collect();
+                let mut below = Vec::new();
+                rules.iter().for_each(|rule| gather(root, rule, child, 0, &mut below));
                 walk(root, &below, child, found);
             }
         }
         Kind::Array => {
             for (index, child) in node.children().enumerate() {
-                let below: Vec<&Value> = schemas
-                    .iter()
-                    .filter_map(|schema| {
-                        schema.get("prefixItems").and_then(|items| items.get(index)).or(schema.get("items"))
-                    })
-                    .flat_map(|rule| parts(root, rule, child))
-                    .collect();
+                let mut below = Vec::new();
+                let rule = |schema: &&'s Value| {
+                    schema.get("prefixItems").and_then(|items| items.get(index)).or(schema.get("items"))
+                };
+                for rule in schemas.iter().filter_map(rule) {
+                    gather(root, rule, child, 0, &mut below);
+                }
                 walk(root, &below, child, found);
             }
         }
