@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Searches the states that a power loss could leave after each system call of each writing command.
 
-Usage: scripts/power-loss.py [--failed] [--mutants] [--only COMMAND] [--skip COMMAND] [--slice N] [--random N] [--jobs N] [--dir DIR] [PROGRAM]
+Usage: scripts/power-loss.py [--failed] [--mutants] [--only COMMAND] [--skip COMMAND] [--slice N] [--random N] [--seconds N] [--jobs N] [--dir DIR] [PROGRAM]
 
 Each command runs once under strace. From its calls this program computes what a disk may hold if the power goes after any
 of them, under two readings of what the kernel promises:
@@ -17,7 +17,8 @@ acknowledged by an exit, is in the log still.
 
 --failed: each fsync in turn fails, and what it was to flush may be lost for good, though a later fsync says yes.
 --mutants: each flush in turn is taken out of the calls; the search must then find a bad state. Those that it does not
-miss are listed. --slice N takes every N-th state, --random N states by chance per crash point with many choices.
+miss are listed. --slice N takes every N-th state, --random N states by chance per crash point with many choices. After
+--seconds N no further state is begun.
 Prints a table; the exit code is 1 if a state is bad. Needs strace.
 """
 import argparse, collections, hashlib, importlib.util, itertools, json, multiprocessing, os, random, re, sys, time
@@ -463,6 +464,7 @@ class Run:
 
 
 RUN = None
+DEADLINE = float("inf")
 
 
 def attempt(job):
@@ -497,6 +499,7 @@ def attempt(job):
 def check(run, jobs, workers):
     """What is wrong with the states of a run, as it is found."""
     global RUN
+    jobs = itertools.takewhile(lambda _: time.monotonic() < DEADLINE, jobs)
     RUN = run  # The processes of the pool are copies of this one.
     with multiprocessing.Pool(workers, sweep.own_box if workers > 1 else None, (run.top,)) as pool:
         yield from pool.imap_unordered(attempt, jobs, chunksize=4)
@@ -557,10 +560,13 @@ def main():
     parser.add_argument("--skip", action="append", default=[])
     parser.add_argument("--slice", type=int, default=1)
     parser.add_argument("--random", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--dir", default="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     parser.add_argument("program", nargs="?", default="target/debug/strongroom")
     args = parser.parse_args()
+    global DEADLINE
+    DEADLINE = time.monotonic() + args.seconds
     sweep.PROGRAM = os.path.abspath(args.program)
     bad, total = [], 0
     head = ("mutants", "unseen") if args.mutants else ("states", "bad")
@@ -568,7 +574,7 @@ def main():
     with sweep.boxes(args.dir, args.jobs) as (top, args.jobs):
         names = sweep.templates(top)
         for command in sweep.COMMANDS:
-            if args.only and command.name not in args.only or command.name in args.skip:
+            if args.only and command.name not in args.only or command.name in args.skip or time.monotonic() > DEADLINE:
                 continue
             argv = [names.get(word, word) for word in command.argv.split()]
             plain, begun = Run(command, argv, top), time.monotonic()

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use strongroom::merkle::{
     Bundle, CompactRange, EMPTY_ROOT, Hash, HashReader, MAX_SIZE, Node, ProofError, ProveError, ReadError,
     Tile, TileError, TileReadError, TileReader, consistency_nodes, decode_entries, encode_entries,
-    inclusion_nodes, leaf_hash, prove_consistency, prove_inclusion, root_of, tree_root, verify_consistency,
-    verify_inclusion,
+    inclusion_nodes, leaf_hash, node_hash, prove_consistency, prove_inclusion, root_of, tree_root,
+    verify_consistency, verify_inclusion,
 };
 
 fn entries(count: usize) -> Vec<Vec<u8>> {
@@ -136,6 +136,24 @@ fn inclusion_proofs_of_all_leaves_verify_up_to_256() {
             let proof = prove_inclusion(index as u64, size as u64, &leaves[..]).unwrap();
             let result = verify_inclusion(index as u64, size as u64, &leaves[index], &proof, &root);
             assert_eq!(result, Ok(()), "leaf {index} of {size}");
+        }
+    }
+}
+
+/// Whoever chooses the root can make a proof with one hash too many lead to it; its length gives it away.
+#[test]
+fn inclusion_proof_with_a_hash_too_many_that_leads_to_the_root_fails() {
+    let leaves = leaves(8);
+    for size in 1..=8 {
+        for index in 0..size {
+            let (at, of) = (index as u64, size as u64);
+            let mut proof = prove_inclusion(at, of, &leaves[..]).unwrap();
+            let root = root_of(&leaves[..size]);
+            proof.push(leaves[7]);
+            for root in [node_hash(&leaves[7], &root), node_hash(&root, &leaves[7])] {
+                let refused = verify_inclusion(at, of, &leaves[index], &proof, &root);
+                assert_eq!(refused, Err(ProofError::Length { found: proof.len() }));
+            }
         }
     }
 }

@@ -379,7 +379,7 @@ impl Hook for Stop {
 }
 
 #[test]
-fn recovery_of_a_long_log_costs_no_more_than_the_last_batch() {
+fn recovery_of_a_long_log_after_a_stop_at_any_call_goes_on() {
     let entries = scale("ENTRIES", 2_000);
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("store");
