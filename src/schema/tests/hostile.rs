@@ -290,3 +290,19 @@ proptest! {
         prop_assert_eq!(again, Outcome::Current { version: "2".to_owned() });
     }
 }
+
+/// Looked into by every way, such a schema has more ways than anyone can wait for.
+#[test]
+fn schema_that_refers_to_itself_by_many_ways_is_looked_into_once() {
+    let ways = vec![r##"{"$ref":"#"}"##; 5].join(",");
+    let schema = format!(
+        r#"{{"type":"object","anyOf":[{ways}],"oneOf":[{ways}],"properties":{{"v":{{}},"a":{{"allOf":[{ways}]}}}}}}"#
+    );
+    let step = "[[migration.step]]\nop = \"set\"\npath = \"/a/a/b\"\nvalue = 1\n";
+    let pack = two_versions_with(&schema, "", step).expect("loads");
+    let text = format!(r#"{{"v":"1","a":{}1{}}}"#, r#"{"a":"#.repeat(40), "}".repeat(40));
+    let doc = scan(text.as_bytes()).expect("JSON");
+    assert_eq!(pack.undescribed(&doc, "1"), []);
+    let unknown = text.replace("1}", r#"{"x":1}}"#);
+    assert_eq!(pack.undescribed(&scan(unknown.as_bytes()).expect("JSON"), "1").len(), 1);
+}
