@@ -294,7 +294,7 @@ proptest! {
 /// Looked into by every way, such a schema has more ways than anyone can wait for.
 #[test]
 fn schema_that_refers_to_itself_by_many_ways_is_looked_into_once() {
-    let ways = vec![r##"{"$ref":"#"}"##; 5].join(",");
+    let ways = [r##"{"$ref":"#"}"##; 5].join(",");
     let schema = format!(
         r#"{{"type":"object","anyOf":[{ways}],"oneOf":[{ways}],"properties":{{"v":{{}},"a":{{"allOf":[{ways}]}}}}}}"#
     );
