@@ -253,7 +253,7 @@ mod tests_with_the_feature {
     const TEXT: &str = "example.com/log\n258\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
 
     fn key(seed: u8) -> SigningKey {
-        SigningKey::ml_dsa_from_seed("example.com/log".parse().unwrap(), &[seed; 32]).unwrap()
+        SigningKey::ml_dsa_from_seed("example.com/log".parse().expect("a name"), &[seed; 32]).expect("a key")
     }
 
     #[test]
@@ -292,7 +292,7 @@ mod tests_with_the_feature {
     }
 
     fn public_bytes(key: &VerifyingKey) -> &[u8; PUBLIC_BYTES] {
-        key.bytes().try_into().unwrap()
+        key.bytes().try_into().expect("its length")
     }
 
     #[test]
