@@ -56,6 +56,9 @@ pub(super) struct Globals {
     /// How long to wait for a store that another process is writing to
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
     pub lock_timeout: u64,
+    /// How often a long command publishes the signed checkpoint while it works; it does so at its end anyway
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
+    pub publish_every: u64,
 }
 
 /// When to use colours.

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 
-use crate::store::Progress;
+use crate::store::{Progress, Signer, Store, StoreError};
 
 /// Which signal asked to stop, if one did.
 #[derive(Clone, Default)]
@@ -52,12 +52,34 @@ pub(super) struct Meter {
     shown: bool,
     started: Instant,
     bar: Mutex<Option<ProgressBar>>,
+    signing: Mutex<Option<Signing>>,
+}
+
+/// Who signs while a long command works, and when next.
+struct Signing {
+    signers: Vec<Signer>,
+    every: Duration,
+    last: Instant,
 }
 
 impl Meter {
     pub fn new(signals: Signals, label: &'static str, wanted: bool) -> Self {
         let shown = wanted && std::io::stderr().is_terminal();
-        Self { signals, label, shown, started: Instant::now(), bar: Mutex::new(None) }
+        Self {
+            signals,
+            label,
+            shown,
+            started: Instant::now(),
+            bar: Mutex::new(None),
+            signing: Mutex::new(None),
+        }
+    }
+
+    /// Has the checkpoint published between batches, where there is anyone to sign it.
+    pub fn sign(&self, signers: Vec<Signer>, every: Duration) {
+        let signing = Signing { signers, every, last: Instant::now() };
+        *self.signing.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(signing).filter(|signing| !signing.signers.is_empty());
     }
 
     /// Takes the bar away; nothing is drawn after it.
@@ -85,5 +107,14 @@ impl Progress for Meter {
 
     fn interrupted(&self) -> bool {
         self.signals.asked().is_some()
+    }
+
+    fn committed(&self, store: &Store) -> Result<(), StoreError> {
+        let mut slot = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(signing) = slot.as_mut().filter(|signing| signing.last.elapsed() >= signing.every) {
+            store.publish(&signing.signers)?;
+            signing.last = Instant::now();
+        }
+        Ok(())
     }
 }

@@ -72,7 +72,8 @@ impl Session {
         let store = self.store_before_keys()?;
         if self.writes {
             // A store that must not be signed is not written to either.
-            self.signers(&store)?;
+            let signers = self.signers(&store)?;
+            self.meter.sign(signers, Duration::from_secs(self.globals.publish_every));
             self.publish_at_end(&store);
         }
         Ok(store)

@@ -146,6 +146,7 @@ impl Store {
             self.adopt_batch(&mut operation, &tree, chunk, &mut cache, &mut report)?;
             done += chunk.len() as u64;
             self.context.progress.at(done, total);
+            self.context.progress.committed(self)?;
         }
         operation.end();
         cache.close(self);

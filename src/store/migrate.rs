@@ -148,6 +148,9 @@ impl Store {
                 each(&row);
             }
             self.context.progress.at(report.found, total);
+            if operation.is_some() {
+                self.context.progress.committed(self)?;
+            }
         }
         if let Some(operation) = operation {
             report.operation = (report.migrated > 0).then_some(operation.id);

@@ -94,6 +94,12 @@ pub trait Progress: Sync {
     fn interrupted(&self) -> bool {
         false
     }
+    /// A batch of a long operation was committed, and no lock is held: the time to publish what there is
+    /// to sign. Does nothing by default.
+    fn committed(&self, store: &Store) -> Result<(), StoreError> {
+        let _ = store;
+        Ok(())
+    }
 }
 
 /// No progress, no interruption.

@@ -143,6 +143,7 @@ impl Store {
                 report.runs.push((key, result));
             }
             self.context.progress.at(committed, total);
+            self.context.progress.committed(self)?;
         }
         if let Some(undone) = undone {
             report.targets = self.undo_carried(undone, &mut operation)?;

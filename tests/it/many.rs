@@ -349,3 +349,36 @@ fn proofs_beside_writers_are_all_given_and_hold() {
     assert!(proved.into_inner() > 0);
     assert_eq!(failures(&open(&dir)), Vec::<String>::new());
 }
+
+/// Publishes whenever it may, and tells of how many entries.
+struct Publishing(Signer, std::sync::Mutex<Vec<u64>>);
+
+impl strongroom::store::Progress for Publishing {
+    fn committed(&self, store: &Store) -> Result<(), strongroom::store::StoreError> {
+        let size = store.publish(std::slice::from_ref(&self.0))?.body.size;
+        self.1.lock().unwrap().push(size);
+        Ok(())
+    }
+}
+
+#[test]
+fn long_operation_can_publish_between_its_batches() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let key = root.path().join("key");
+    let pinned = init(&dir).new_key(&key).unwrap();
+    // More than one batch of `adopt` has.
+    for n in 0..520 {
+        write(root.path().join(format!("old/artifacts/job/run-{n}/manifest.json")), "{\"job_id\": \"job\"}");
+    }
+    let signer = Signer::read(&key, root.path().join("memory")).unwrap();
+    let publishing = std::sync::Arc::new(Publishing(signer, std::sync::Mutex::default()));
+    let context =
+        strongroom::store::Context { progress: publishing.clone(), ..crate::fixture::context(None) };
+    let store = Store::open(&dir, context).unwrap();
+    store.adopt(&root.path().join("old/artifacts"), &Default::default()).unwrap();
+    let sizes = publishing.1.lock().unwrap().clone();
+    assert!(sizes.len() == 2 && sizes[0] > 512 && sizes[0] < sizes[1], "{sizes:?}");
+    let ask = VerifyOptions { keys: vec![pinned], strict: true, ..VerifyOptions::default() };
+    assert_eq!(store.verify(&ask).unwrap().failures().count(), 0);
+}
