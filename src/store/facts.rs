@@ -110,7 +110,8 @@ pub(super) fn folder(disk: &Disk, dir: &str, known: Option<&Known<'_>>) -> Resul
     Ok(FolderFacts { manifest, found: reader.found, trusted: reader.trusted })
 }
 
-fn join(dir: &str, name: &str) -> String {
+/// A path below a folder, which may be the root.
+pub(super) fn join(dir: &str, name: &str) -> String {
     if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
 }
 

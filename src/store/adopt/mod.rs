@@ -5,20 +5,21 @@
 //! with a dot are staging folders; `inputs` and `outputs` are parts of runs, never runs. The source
 //! is only read.
 
+mod find;
+
 use std::collections::HashMap;
 use std::path::Path;
 
 use rayon::prelude::*;
 
 use super::commit::{Change, Operation, What};
-use super::facts::{self, ManifestBytes, PriorFiles};
+use super::facts::{self, ManifestBytes, PriorFiles, join};
 use super::source;
 use super::stage::{RunFolder, Stage};
 use super::stat_cache::{Fingerprint, StatCache};
 use super::{Conflict, Store, StoreError};
-use crate::backend::{Disk, Kind};
+use crate::backend::Disk;
 use crate::base::digest::{BlobId, Sha256};
-use crate::base::escape;
 use crate::base::id::{JobId, OperationId, RunKey};
 use crate::base::json::{self, Pointer};
 use crate::base::limits;
@@ -30,6 +31,7 @@ use crate::format::paths;
 use crate::plan::adopt::{self, Refusal};
 use crate::plan::verify::Found;
 use crate::schema::{Facts, FileFact, Pack};
+use find::Candidate;
 
 /// How to adopt.
 #[derive(Debug, Clone, Default)]
@@ -93,16 +95,8 @@ impl AdoptReport {
     }
 }
 
-/// Deepest folder looked into for runs, below the source.
-const DEPTH: usize = 12;
 /// Runs committed together.
 const BATCH_RUNS: usize = 512;
-
-/// A folder of the source that is a run.
-struct Candidate {
-    place: String,
-    name: String,
-}
 
 /// The tree that runs are adopted from, and by what they are judged.
 struct Tree<'a> {
@@ -129,9 +123,9 @@ impl Store {
         self.refuse_own_tree(&disk, from)?;
         let pack = self.manifest_pack()?;
         let mut report = AdoptReport::default();
-        let mut candidates = Vec::new();
         let top = from.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
-        find_runs(&disk, "", top.as_deref().unwrap_or("run"), 0, &mut candidates, &mut report.seen)?;
+        let (candidates, seen) = find::runs(&disk, top.as_deref().unwrap_or("run"));
+        report.seen = seen;
 
         let tree = Tree { disk: &disk, pack: &pack, options };
         let mut cache = StatCache::open(self, options.rehash);
@@ -404,10 +398,6 @@ fn seen(candidate: &Candidate, result: Adopted) -> Seen {
     Seen { place: candidate.place.clone(), result }
 }
 
-fn join(dir: &str, name: &str) -> String {
-    if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
-}
-
 /// A candidate's files as a file list would have them, hashed and not copied.
 fn listed(disk: &Disk, candidate: &Candidate) -> Result<Vec<FileEntry>, StoreError> {
     let refused = |path: &str, why: String| StoreError::Input { path: join(&candidate.place, path), why };
@@ -447,79 +437,4 @@ pub(super) fn read_facts(disk: &Disk, dir: &str, pack: &Pack, files: &[FileFact]
         })
         .collect();
     Facts { files: files.to_vec(), contents }
-}
-
-/// Where a link leads that a checkout without links left behind as a small text file.
-fn text_link(disk: &Disk, place: &str) -> Option<String> {
-    let bytes = disk.read(place, limits::PATH_BYTES as u64).ok()?;
-    let text = String::from_utf8(bytes).ok()?;
-    let one_line = !text.contains(['\n', '\0']);
-    (text.starts_with("../") && one_line).then(|| escape::Escaped(&text).to_string())
-}
-
-fn note(seen: &mut Vec<Seen>, place: String, result: Adopted) {
-    seen.push(Seen { place, result });
-}
-
-fn find_runs(
-    disk: &Disk,
-    dir: &str,
-    name: &str,
-    depth: usize,
-    candidates: &mut Vec<Candidate>,
-    seen: &mut Vec<Seen>,
-) -> Result<(), StoreError> {
-    let entries = match disk.list(dir) {
-        Ok(entries) => entries,
-        Err(error) => {
-            note(seen, dir.to_owned(), Adopted::Refused(error.to_string()));
-            return Ok(());
-        }
-    };
-    let shown =
-        |name: &std::ffi::OsStr| join(dir, &escape::bytes(std::os::unix::ffi::OsStrExt::as_bytes(name)));
-    if let Some(manifest) = entries.iter().find(|entry| entry.name == paths::MANIFEST) {
-        match manifest.kind {
-            Kind::File => candidates.push(Candidate { place: dir.to_owned(), name: name.to_owned() }),
-            other => {
-                let why =
-                    format!("its manifest.json is a {}; only regular manifests are taken", other.word());
-                note(
-                    seen,
-                    if dir.is_empty() { ".".to_owned() } else { dir.to_owned() },
-                    Adopted::Refused(why),
-                );
-            }
-        }
-        return Ok(());
-    }
-    for entry in &entries {
-        let place = shown(&entry.name);
-        let skip = |why: &str| Adopted::Skipped(why.to_owned());
-        let Some(name) = entry.name.to_str() else {
-            note(seen, place, Adopted::Refused("its name is not UTF-8".to_owned()));
-            continue;
-        };
-        match entry.kind {
-            Kind::Link => {
-                let target = disk.read_link(&place).unwrap_or_default();
-                note(seen, place, Adopted::Skipped(format!("a link to {target}; links are not followed")));
-            }
-            Kind::Dir if name.starts_with('.') => note(seen, place, skip("a staging folder")),
-            Kind::Dir if matches!(name, "inputs" | "outputs") => {
-                note(seen, place, skip("a run's part without a run"));
-            }
-            Kind::Dir if depth + 1 >= DEPTH => note(seen, place, skip("too deep to hold runs")),
-            Kind::Dir => find_runs(disk, &place, name, depth + 1, candidates, seen)?,
-            Kind::File => {
-                let why = match text_link(disk, &place) {
-                    Some(target) => format!("a link to {target}, written out as a text file; not followed"),
-                    None => "a file that belongs to no run".to_owned(),
-                };
-                note(seen, place, Adopted::Skipped(why));
-            }
-            other => note(seen, place, Adopted::Skipped(format!("a {}", other.word()))),
-        }
-    }
-    Ok(())
 }
