@@ -11,6 +11,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
+use super::facts::join;
 use super::{Store, StoreError};
 use crate::backend::{Disk, Kind, Stat};
 use crate::base::digest::{Sha256, hex, parse_hex};
@@ -52,8 +53,7 @@ impl Fingerprint {
                 take_in(&mut hasher, &stat);
                 newest_ns = newest_ns.max(stat.mtime_ns).max(stat.ctime_ns);
                 match stat.kind {
-                    Kind::Dir if folder.is_empty() => folders.push(name.to_owned()),
-                    Kind::Dir => folders.push(format!("{folder}/{name}")),
+                    Kind::Dir => folders.push(join(&folder, name)),
                     Kind::File => {}
                     // It is no run; the reason is told by who reads it.
                     Kind::Link | Kind::Other(_) => return None,
