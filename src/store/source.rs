@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::StoreError;
+use super::{Progress, StoreError};
 use crate::backend::{Disk, Kind, Stat};
 use crate::base::escape;
 use crate::base::limits;
@@ -102,9 +102,14 @@ fn walk(tree: &mut Tree, folder: &str, shown: &str, skip: &dyn Fn(&str) -> bool)
                 return Err(refused(&shown_file, why));
             }
         }
-        if tree.dirs.len() + tree.files.len() > limits::RUN_FILES {
-            return Err(refused(shown, format!("more than {} files and folders", limits::RUN_FILES)));
-        }
+        within_limit(tree.dirs.len() + tree.files.len(), shown)?;
+    }
+    Ok(())
+}
+
+fn within_limit(count: usize, shown: &str) -> Result<(), StoreError> {
+    if count > limits::RUN_FILES {
+        return Err(refused(shown, format!("more than {} files and folders", limits::RUN_FILES)));
     }
     Ok(())
 }
@@ -133,6 +138,13 @@ impl Reading {
     /// Whether its owner may execute it.
     pub fn exec(&self) -> bool {
         self.before.mode & 0o100 != 0
+    }
+
+    /// Tells of permission bits that are not kept.
+    pub fn tell_dropped(&self, progress: &dyn Progress) {
+        if self.before.mode & 0o7000 != 0 {
+            progress.bits_dropped(&self.shown);
+        }
     }
 
     /// Reads all of a file that fits into memory.
@@ -164,5 +176,17 @@ impl Reading {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_of_more_files_than_the_limit_is_refused_by_its_number() {
+        assert!(within_limit(limits::RUN_FILES, "x").is_ok());
+        let error = within_limit(limits::RUN_FILES + 1, "x").unwrap_err().to_string();
+        assert_eq!(error, "x: more than 1000000 files and folders");
     }
 }

@@ -148,6 +148,7 @@ impl Stage {
         path: LogicalPath,
         mut reading: Reading,
     ) -> Result<BlobId, StoreError> {
+        reading.tell_dropped(self.store.context.progress.as_ref());
         let exec = reading.exec();
         if reading.len() <= self.store.config.small_limit {
             let bytes = reading.bytes()?;
