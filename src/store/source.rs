@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use super::StoreError;
+use super::{Progress, StoreError};
 use crate::backend::{Disk, Kind, Prepared, Stat};
 use crate::base::digest::BlobId;
 use crate::base::escape;
@@ -47,6 +47,8 @@ pub(super) struct Room<'a> {
     pub largest: u64,
     /// Whether bytes are worth packing.
     pub worth_packing: &'a (dyn Fn(&BlobId) -> bool + Sync),
+    /// Hears of permission bits that are not kept.
+    pub progress: &'a dyn Progress,
 }
 
 impl Room<'_> {
@@ -67,6 +69,7 @@ impl Tree {
                 if reading.len() > room.largest || !room.take(reading.len()) {
                     return Ok(None);
                 }
+                reading.tell_dropped(room.progress);
                 let exec = reading.exec();
                 let mut prepared = Prepared::of(reading.bytes()?);
                 if (room.worth_packing)(&prepared.id()) {
@@ -159,9 +162,14 @@ fn walk(tree: &mut Tree, folder: &str, shown: &str, skip: &dyn Fn(&str) -> bool)
                 return Err(refused(&shown_file, why));
             }
         }
-        if tree.dirs.len() + tree.files.len() > limits::RUN_FILES {
-            return Err(refused(shown, format!("more than {} files and folders", limits::RUN_FILES)));
-        }
+        within_limit(tree.dirs.len() + tree.files.len(), shown)?;
+    }
+    Ok(())
+}
+
+fn within_limit(count: usize, shown: &str) -> Result<(), StoreError> {
+    if count > limits::RUN_FILES {
+        return Err(refused(shown, format!("more than {} files and folders", limits::RUN_FILES)));
     }
     Ok(())
 }
@@ -190,6 +198,13 @@ impl Reading {
     /// Whether its owner may execute it.
     pub fn exec(&self) -> bool {
         self.before.mode & 0o100 != 0
+    }
+
+    /// Tells of permission bits that are not kept.
+    pub fn tell_dropped(&self, progress: &dyn Progress) {
+        if self.before.mode & 0o7000 != 0 {
+            progress.bits_dropped(&self.shown);
+        }
     }
 
     /// Reads all of a file that fits into memory.
@@ -221,5 +236,17 @@ impl Reading {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_of_more_files_than_the_limit_is_refused_by_its_number() {
+        assert!(within_limit(limits::RUN_FILES, "x").is_ok());
+        let error = within_limit(limits::RUN_FILES + 1, "x").unwrap_err().to_string();
+        assert_eq!(error, "x: more than 1000000 files and folders");
     }
 }

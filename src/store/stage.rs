@@ -181,6 +181,7 @@ impl Stage {
         path: LogicalPath,
         mut reading: Reading,
     ) -> Result<BlobId, StoreError> {
+        reading.tell_dropped(self.store.context.progress.as_ref());
         let exec = reading.exec();
         if reading.len() <= self.store.config.small_limit {
             let bytes = reading.bytes()?;
@@ -242,6 +243,7 @@ impl Stage {
             bytes: AtomicU64::new(AHEAD_BYTES),
             largest: self.store.config.small_limit,
             worth_packing: &|blob| !self.store.blobs.may_have(blob),
+            progress: self.store.context.progress.as_ref(),
         };
         tree.read_ahead(from, &room)
     }

@@ -59,6 +59,9 @@ fn setuid_bit_of_an_input_does_not_come_into_the_store() {
     let bench = Bench::with_store();
     put(&bench.path("work/tool"), "#!/bin/sh\n");
     fs::set_permissions(bench.path("work/tool"), fs::Permissions::from_mode(0o6755)).unwrap();
+    let ran = bench.run(&["record", "--job", "j", "--input", "a=work/tool"]);
+    assert!(ran.err.contains("warning: 1 file with set-uid") && ran.err.contains("work/tool"), "{}", ran.err);
+    ran.exits(0);
     let run = recorded(&bench, "work/tool");
     for path in crate::common::tree(&bench.path(&run)).keys() {
         let mode = fs::symlink_metadata(bench.path(&run).join(path)).unwrap().mode();
@@ -66,6 +69,21 @@ fn setuid_bit_of_an_input_does_not_come_into_the_store() {
     }
     let mode = fs::metadata(bench.path("work/tool")).unwrap().mode();
     assert_eq!(mode & 0o7777, 0o6755);
+    // What a command writes, and what is adopted, says so too.
+    let script = "echo x > out; chmod 4755 out";
+    let ran = bench.run(&["record", "--job", "j", "--output", "out", "--", "sh", "-c", script]);
+    assert!(ran.err.contains("warning: 1 file with set-uid"), "{}", ran.err);
+    ran.exits(0);
+    let source = fixture::source(&bench.top().join("elsewhere"));
+    let file = source.join(
+        crate::common::tree(&source)
+            .keys()
+            .find(|path| path.contains("/outputs/") && !path.ends_with('/'))
+            .unwrap(),
+    );
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o2755)).unwrap();
+    assert_eq!(bench.json(&["adopt", source.to_str().unwrap()], 0)["bits_dropped"], 1);
+    bench.json(&["verify"], 0);
 }
 
 #[test]
@@ -112,6 +130,37 @@ fn input_that_may_not_be_read_is_refused_by_name() {
     ran.exits(6);
     assert!(said.contains("secret") && said.to_lowercase().contains("permission"), "{said}");
     assert_eq!(fs::read_dir(bench.top().join("store/artifacts")).unwrap().count(), 0);
+}
+
+#[test]
+fn store_of_another_user_is_used_only_by_its_name() {
+    // Only root can give a store away.
+    if !rustix::process::geteuid().is_root() {
+        return crate::common::skipped("a store of another user: only root can make one");
+    }
+    let bench = Bench::with_store();
+    let below = bench.path("artifacts");
+    let here = |args: &[&str]| {
+        let mut command = bench.command(args);
+        command.env_remove("STRONGROOM_STORE").current_dir(&below);
+        Ran::of(command.output().unwrap())
+    };
+    here(&["list"]).exits(0);
+    // The folder alone, then the settings alone, which anybody can put into a folder like /tmp.
+    for (path, name) in [(bench.path("."), "folder"), (bench.path("strongroom.toml"), "settings")] {
+        std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+        for args in [&["list"][..], &["record", "--job", "j", "--", "true"]] {
+            let ran = here(args);
+            assert!(ran.err.contains("belongs to another user (uid 65534)"), "{name}: {}", ran.err);
+            assert!(ran.err.contains("--store"), "{name}: {}", ran.err);
+            ran.exits(6);
+        }
+        assert_eq!(fs::read_dir(&below).unwrap().count(), 0);
+        let named = bench.path(".");
+        here(&["--store", named.to_str().unwrap(), "list"]).exits(0);
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+    }
+    here(&["list"]).exits(0);
 }
 
 /// Goes through some times, one after the other, and stays at the last.

@@ -65,7 +65,8 @@ impl<'a> Reader<'a> {
             packed.insert(blob.sha256) && !self.store.blobs.may_have(blob)
         };
         let largest = self.store.config.small_limit;
-        let room = Room { bytes: AtomicU64::new(BYTES), largest, worth_packing: &worth_packing };
+        let progress = self.store.context.progress.as_ref();
+        let room = Room { bytes: AtomicU64::new(BYTES), largest, worth_packing: &worth_packing, progress };
         candidates.par_iter().map(|(candidate, _)| self.run(candidate, &room)).collect()
     }
 

@@ -107,7 +107,7 @@ impl Store {
         self.check_pack_knows_recorded(options)?;
         let mut inputs = Inputs::default();
         for given in &options.inputs {
-            inputs.take(given, self.config.small_limit)?;
+            inputs.take(given, self.config.small_limit, self.context.progress.as_ref())?;
         }
         if let Some(command) = &options.command {
             let bytes = command.snapshot()?;
