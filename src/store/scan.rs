@@ -29,20 +29,32 @@ impl Store {
 
     /// Lists the runs on the disk without opening any.
     pub(super) fn scan(&self) -> Result<Scan, StoreError> {
-        let mut scan = Scan { runs: Vec::new(), strays: Vec::new() };
+        let mut runs = Vec::new();
+        let strays = self.scan_each(&mut |key| runs.push(key))?;
+        runs.sort();
+        Ok(Scan { runs, strays })
+    }
+
+    /// Gives each run on the disk as it comes, and returns what is no run.
+    pub(super) fn scan_each(&self, take: &mut dyn FnMut(RunKey)) -> Result<Vec<Finding>, StoreError> {
+        let mut strays = Vec::new();
         for job in self.disk.list(paths::ARTIFACTS)? {
             let name = escape::bytes(std::os::unix::ffi::OsStrExt::as_bytes(job.name.as_os_str()));
             let place = format!("{}/{name}", paths::ARTIFACTS);
             match (job.kind, job.name.to_str().and_then(|name| name.parse::<JobId>().ok())) {
-                (Kind::Dir, Some(job)) => self.scan_job(&job, &mut scan)?,
-                (kind, _) => scan.strays.push(stray(&place, kind)),
+                (Kind::Dir, Some(job)) => self.scan_job(&job, take, &mut strays)?,
+                (kind, _) => strays.push(stray(&place, kind)),
             }
         }
-        scan.runs.sort();
-        Ok(scan)
+        Ok(strays)
     }
 
-    fn scan_job(&self, job: &JobId, scan: &mut Scan) -> Result<(), StoreError> {
+    fn scan_job(
+        &self,
+        job: &JobId,
+        take: &mut dyn FnMut(RunKey),
+        strays: &mut Vec<Finding>,
+    ) -> Result<(), StoreError> {
         let dir = paths::job_dir(job);
         let entries = match self.disk.list(&dir) {
             Ok(entries) => entries,
@@ -52,8 +64,8 @@ impl Store {
         for run in entries {
             let name = escape::bytes(std::os::unix::ffi::OsStrExt::as_bytes(run.name.as_os_str()));
             match (run.kind, run.name.to_str().and_then(|name| name.parse::<RunId>().ok())) {
-                (Kind::Dir, Some(run)) => scan.runs.push(RunKey { job: job.clone(), run }),
-                (kind, _) => scan.strays.push(stray(&format!("{dir}/{name}"), kind)),
+                (Kind::Dir, Some(run)) => take(RunKey { job: job.clone(), run }),
+                (kind, _) => strays.push(stray(&format!("{dir}/{name}"), kind)),
             }
         }
         Ok(())
