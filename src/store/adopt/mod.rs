@@ -14,9 +14,10 @@ use rayon::prelude::*;
 
 use super::commit::{Change, Operation, What};
 use super::facts::{self, ManifestBytes, PriorFiles, join};
+use super::fingerprint::Fingerprint;
 use super::source;
 use super::stage::{RunFolder, Stage};
-use super::stat_cache::{Fingerprint, StatCache};
+use super::stat_cache::StatCache;
 use super::{Conflict, Store, StoreError};
 use crate::backend::Disk;
 use crate::base::digest::{BlobId, Sha256};
@@ -109,7 +110,7 @@ impl Tree<'_> {
     fn fingerprint(&self, candidate: &Candidate) -> Option<Fingerprint> {
         let job = self.options.job.as_ref().map_or("", |job| job.as_str());
         let pack = self.pack.digest().to_string();
-        Fingerprint::take(self.disk, &candidate.place, &[&candidate.name, job, &pack])
+        Fingerprint::of_folder(self.disk, &candidate.place, &[&candidate.name, job, &pack])
     }
 }
 
@@ -422,15 +423,22 @@ fn listed(disk: &Disk, candidate: &Candidate) -> Result<Vec<FileEntry>, StoreErr
 /// The job that the pack's facts give a run whose manifest has none.
 fn derived_job(disk: &Disk, place: &str, pack: &Pack, manifest: &[u8]) -> Option<String> {
     let doc = json::scan(manifest).ok()?;
-    let facts = read_facts(disk, place, pack, &[]);
+    let facts = read_facts(disk, place, pack, &[], |_| true);
     pack.derive(&doc, &Pointer::from_tokens(["job_id"]), &facts)
 }
 
 /// The side facts that a pack's migrations want, read from a run's folder. What cannot be read is
 /// absent, and the pack says what follows.
-pub(super) fn read_facts(disk: &Disk, dir: &str, pack: &Pack, files: &[FileFact]) -> Facts {
+pub(super) fn read_facts(
+    disk: &Disk,
+    dir: &str,
+    pack: &Pack,
+    files: &[FileFact],
+    may_be: impl Fn(&str) -> bool,
+) -> Facts {
     let contents = pack
         .wanted_files()
+        .filter(|path| may_be(path))
         .filter_map(|path| {
             let bytes = disk.read_opt(&join(dir, path), limits::JSON_BYTES as u64).ok()??;
             Some((path.to_owned(), bytes))
