@@ -236,7 +236,7 @@ fn cli_users_day_as_json_has_the_documented_shapes() {
     assert_eq!(bench.json(&["verify"], 0)["ok"], true);
 
     let index = bench.json(&["reindex"], 0);
-    shape(&index, &["mended", "problems", "rows"]);
+    shape(&index, &["mended", "problems", "read", "rows"]);
     assert_eq!(index["rows"]["runs"], 4);
     let listed = bench.json(&["list", "--limit", "1"], 0);
     let names = ["job_id", "job_type", "problem", "recorded_at", "run_id", "schema_version", "status"];

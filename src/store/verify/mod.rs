@@ -341,12 +341,14 @@ impl Store {
 
     /// Runs on the disk that the log does not have, and what is no run at all.
     fn check_strangers(&self, log: &LogFacts, report: &mut VerifyReport) -> Result<(), StoreError> {
+        let jobs = self.jobs_on_disk()?;
+        report.findings.extend(jobs.strays);
         let mut unknown: Vec<RunKey> = Vec::new();
-        report.findings.extend(self.scan_each(&mut |key| {
-            if !log.states.contains_key(&key) {
-                unknown.push(key);
-            }
-        })?);
+        for job in jobs.names {
+            let runs = self.runs_on_disk_of(&job)?;
+            report.findings.extend(runs.strays);
+            unknown.extend(runs.names.into_iter().filter(|key| !log.states.contains_key(key)));
+        }
         if unknown.is_empty() {
             return Ok(());
         }
