@@ -7,7 +7,7 @@ AREA is merkle, note, invariants or order. A change is an operator turned round,
 for its opposite, a call for its effect left out. `scripts/mutate` puts all changes of an area into a copy of the crate
 that holds only the layers that the area needs, each behind a switch, so that one build serves them all; those that can
 have no switch (constants, patterns) are built alone. The area's tests then run on each. One that does not compile does
-not count; one that takes ten times the time of the tests, and no less than 20 s of a processor, counts as caught.
+not count; one that takes five times the time of the tests, and no less than 3 s of a processor, counts as caught.
 `tests/mutants.txt` lists survivors that are explained: a line is "FILE: LINE'S TEXT => ITS CHANGED TEXT: reason".
 --slice N tries every N-th change, from --offset on. What is built lies in `target`. Prints what was tried and
 caught; the exit code is 1 if a survivor is not explained.
@@ -84,26 +84,48 @@ def build(area, folder):
     return (None, bad, told.stderr[-3000:]) if told.returncode else (sorted(programs, key=lambda path: not pathlib.Path(path).name.startswith("strongroom")), bad, "")
 
 
-def run(area, programs, number, seconds):
-    """What the tests say: caught or survived."""
-    def limits():
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-
+def run(area, programs, number, took):
+    """What the tests say: caught or survived. The first time takes down how long each of them took; then the slow ones come last."""
+    first = not took
+    if first:
+        commands = [([program, *([AREAS[area][2]] if at == 0 else [])], 600) for at, program in enumerate(programs)]
+    else:
+        commands = []
+        for slow in (False, True):
+            for at, program in enumerate(programs):
+                chosen = {name: seconds for (of, name), seconds in took.items() if of == at and (seconds > 0.1) == slow}
+                commands += [([program, "--exact", *chosen], max(3, int(5 * sum(chosen.values()))))] if chosen else []
     environment = dict(os.environ, MUTANT=str(number), PROPTEST_CASES="48", RUST_BACKTRACE="0")
-    for at, program in enumerate(programs):
-        command = [program, "--test-threads", "1", *([AREAS[area][2]] if at == 0 else [])]
-        with subprocess.Popen(command, cwd=HERE, env=environment, preexec_fn=limits, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace") as tests:
-            # The first test that fails is enough.
-            if any(line.endswith("FAILED\n") for line in tests.stdout):
-                tests.kill()
-                return "caught"
+    for at, (command, seconds) in enumerate(commands):
+        def limits(seconds=seconds):
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+            resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+
+        used, begun, times = usage(), time.monotonic(), {}
+        with subprocess.Popen([*command, "--test-threads", "1"], cwd=HERE, env=environment, preexec_fn=limits, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace") as tests:
+            for line in tests.stdout:
+                # The first test that fails is enough.
+                if line.endswith("FAILED\n"):
+                    tests.kill()
+                    return "caught"
+                if name := re.match(r"test (\S+) .*ok$", line):
+                    times[at, name.group(1)], begun = time.monotonic() - begun, time.monotonic()
         if tests.returncode:
             return "caught"
+        if first:
+            # The clock also counts how long others had the processor.
+            share = (usage() - used) / max(sum(times.values()), 0.001)
+            took |= {name: seconds * min(share, 1) for name, seconds in times.items()}
     return "survived"
 
 
-def alone(area, folder, change, seconds):
+def usage():
+    """How many seconds of a processor the programs had that were started here."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def alone(area, folder, change, took):
     """Builds one change that can have no switch, and runs the tests."""
     path = folder / change["file"]
     whole = path.read_bytes()
@@ -112,7 +134,7 @@ def alone(area, folder, change, seconds):
         text = text[:start] + into.encode() + text[end:]
     path.write_bytes(text)
     programs, _, _ = build(area, folder)
-    verdict = run(area, programs, 0, seconds) if programs else "does not compile"
+    verdict = run(area, programs, 0, took) if programs else "does not compile"
     path.write_bytes(whole)
     return verdict
 
@@ -135,11 +157,9 @@ def tried(area, args, explained):
             sys.exit(f"{area}: no build with all changes\n{said}")
         skip |= bad
         changes = mutate(folder, files, skip)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if run(area, programs, 0, 600) != "survived":
+    took = {}
+    if run(area, programs, 0, took) != "survived":
         sys.exit(f"{area}: the tests fail on the source as it is")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = max(20, int(10 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)))
     print(f"{area}: {len(changes)} changes, {sum(not c['switch'] for c in changes)} of them without a switch; built in {time.monotonic() - begun:.0f} s", flush=True)
     chosen = [c for c in changes[args.offset :: args.slice] if not args.only or c["number"] in args.only]
     said = {}
@@ -153,13 +173,13 @@ def tried(area, args, explained):
             print(f"{said[change['number']]}: {change['number']} {change['file']}:{change['line']}: {what}", flush=True)
 
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        at_work = {pool.submit(run, area, programs, c["number"], seconds): c for c in chosen if c["switch"]}
+        at_work = {pool.submit(run, area, programs, c["number"], took): c for c in chosen if c["switch"]}
         for done in concurrent.futures.as_completed(at_work):
             tell(at_work[done], done.result())
     crate(area, apart)
     for change in chosen:
         if not change["switch"]:
-            tell(change, alone(area, apart, change, seconds))
+            tell(change, alone(area, apart, change, took))
     count = {word: list(said.values()).count(word) for word in ("caught", "survived", "explained", "does not compile")}
     share = 100 * count["caught"] / max(1, len(said) - count["does not compile"])
     print(f"{area}: {len(said)} tried, {count}, {share:.1f} % caught, {time.monotonic() - begun:.0f} s", flush=True)

@@ -163,6 +163,32 @@ fn store_of_another_user_is_used_only_by_its_name() {
     here(&["list"]).exits(0);
 }
 
+#[test]
+fn file_larger_than_the_memory_that_there_is_is_recorded_and_given_back() {
+    let bench = Bench::with_store();
+    let large = bench.top().join("large");
+    let file = File::create(&large).unwrap();
+    file.set_len(400 << 20).unwrap();
+    file.write_all_at(b"end", (400 << 20) - 3).unwrap();
+    // 300 MiB of addresses, for everything.
+    let limited = |args: &[&str]| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "ulimit -v 300000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_strongroom")]);
+        let env = [("HOME", bench.top().into_os_string()), ("RAYON_NUM_THREADS", "2".into())];
+        Ran::of(command.args(args).current_dir(bench.path(".")).envs(env).output().unwrap())
+    };
+    limited(&["record", "--job", "j", "--input", "a=../large"]).exits(0);
+    limited(&["verify"]).exits(0);
+    let run = fs::read_dir(bench.path("artifacts/j")).unwrap().next().unwrap().unwrap().path();
+    let name = format!("j/{}", run.file_name().unwrap().to_str().unwrap());
+    fs::remove_dir_all(&run).unwrap();
+    limited(&["restore", &name]).exits(0);
+    let back = File::open(run.join("inputs/a")).unwrap();
+    let mut end = [0; 4];
+    back.read_exact_at(&mut end, (400 << 20) - 4).unwrap();
+    assert_eq!((&end, back.metadata().unwrap().len()), (b"\0end", 400 << 20));
+}
+
 /// Goes through some times, one after the other, and stays at the last.
 struct Jumping(AtomicUsize);
 
@@ -220,6 +246,24 @@ fn holder_that_was_stopped_keeps_its_lock_and_others_time_out() {
     kill_process(pid, Signal::KILL).unwrap();
     holder.wait().unwrap();
     bench.json(&args[2..], 0);
+}
+
+#[test]
+fn dependencies_are_pinned_to_one_registry_by_checksum_and_unsafe_is_forbidden() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lock: toml::Table = fs::read_to_string(root.join("Cargo.lock")).unwrap().parse().unwrap();
+    let packages = lock["package"].as_array().unwrap();
+    assert!(packages.len() > 50);
+    let mut sources = BTreeSet::new();
+    for package in packages.iter().filter(|package| package["name"].as_str() != Some("strongroom")) {
+        let member = |name: &str| package.get(name).and_then(|value| value.as_str()).unwrap_or("");
+        assert!(member("source").starts_with("registry+https://"), "{package}");
+        sources.insert(member("source"));
+        assert_eq!(member("checksum").len(), 64, "{package}");
+    }
+    assert_eq!(sources.len(), 1, "{sources:?}");
+    let manifest: toml::Table = fs::read_to_string(root.join("Cargo.toml")).unwrap().parse().unwrap();
+    assert_eq!(manifest["lints"]["rust"]["unsafe_code"].as_str(), Some("forbid"));
 }
 
 /// Every test that the table of cases names is there, and every case has a row.
