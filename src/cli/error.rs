@@ -63,6 +63,9 @@ fn hint(error: &StoreError) -> Option<String> {
         }
         StoreError::AlreadyAStore { .. } => "use it with --store DIR, or from inside".to_owned(),
         StoreError::NotEmpty { .. } => "name a folder that is empty or not there yet".to_owned(),
+        StoreError::Stranger { dir, .. } => {
+            format!("if it is the one that is meant, say so: --store {}", dir.display())
+        }
         StoreError::NoRun { .. } => "strongroom list shows the runs".to_owned(),
         StoreError::AmbiguousRun { .. } => "give job/run, or more of the run id".to_owned(),
         StoreError::NoJob { .. } => "strongroom list shows the jobs and their runs".to_owned(),

@@ -18,6 +18,7 @@ mod commit;
 mod error;
 mod evidence;
 mod facts;
+mod fingerprint;
 mod group;
 mod history;
 mod init;
@@ -35,6 +36,7 @@ mod publish;
 mod record;
 mod restore;
 mod rollback;
+mod rows;
 mod run_map;
 mod scan;
 mod session;
@@ -93,6 +95,10 @@ pub trait Progress: Sync {
     /// Whether a signal asked to stop.
     fn interrupted(&self) -> bool {
         false
+    }
+    /// A file of this path, outside the store, has permission bits that are not kept: set-uid, set-gid, sticky.
+    fn bits_dropped(&self, path: &str) {
+        let _ = path;
     }
     /// A batch of a long operation was committed, and no lock is held: the time to publish what there is
     /// to sign. Does nothing by default.
@@ -177,6 +183,22 @@ impl Store {
     /// The nearest folder upwards from here that is a store, as git finds its repository.
     pub fn find(from: &Path) -> Option<PathBuf> {
         from.ancestors().find(|dir| dir.join(paths::CONFIG).is_file()).map(Path::to_owned)
+    }
+
+    /// Opens the nearest store upwards from here. One that belongs to another user (or whose settings do)
+    /// was not made by whoever asks, who may not know of it: it is used only by its name. Root's is anybody's.
+    pub fn open_nearest(from: &Path, context: Context) -> Result<Self, StoreError> {
+        let dir = Self::find(from).ok_or_else(|| StoreError::NoStore { dir: from.to_owned() })?;
+        let store = Self::open(&dir, context)?;
+        let own = [0, rustix::process::geteuid().as_raw()];
+        for path in ["", paths::CONFIG] {
+            if let Some(stat) = store.disk.stat(path)?
+                && !own.contains(&stat.uid)
+            {
+                return Err(StoreError::Stranger { dir, uid: stat.uid });
+            }
+        }
+        Ok(store)
     }
 
     /// The store's root folder.

@@ -141,7 +141,7 @@ impl States {
             return Ok(());
         }
         let place = format!("log entry {} ({key})", state.entry);
-        let why = "the index says otherwise; run strongroom reindex".to_owned();
+        let why = "the index says otherwise; run strongroom reindex --anew".to_owned();
         Err(StoreError::LogDamaged { place, why })
     }
 

@@ -9,6 +9,7 @@ mod backend_process;
 #[cfg(feature = "cli")]
 mod bad_stores;
 mod carry;
+mod carry_hostile;
 #[cfg(feature = "cli")]
 mod carry_real;
 #[cfg(feature = "cli")]
@@ -50,6 +51,8 @@ mod full_disk;
 mod group;
 mod layers;
 mod layouts;
+#[cfg(feature = "cli")]
+mod limits;
 mod many;
 mod merkle;
 mod merkle_judges;
@@ -58,6 +61,7 @@ mod oracles;
 mod packs;
 mod packs_real;
 mod real_runs;
+mod reindex;
 mod sigilzero;
 mod source;
 #[cfg(feature = "cli")]
