@@ -15,6 +15,10 @@ use crate::plan::replay::{self, RunState};
 /// Bundles kept in memory: more than one because runs need not be asked for in the log's order.
 const KEPT_BUNDLES: usize = 16;
 
+/// States held beside the index, after which the index is to take them in. Few in unoptimized builds, so that
+/// tests come to that too.
+const HELD_STATES: usize = if cfg!(debug_assertions) { 100 } else { 1 << 16 };
+
 /// A view of run states that grows with the log.
 pub(super) struct States {
     store: Store,
@@ -85,6 +89,11 @@ impl States {
         }
         self.overlay.insert(key, next);
         Ok(())
+    }
+
+    /// Whether so much is held that a new view, from an index that has it, should follow.
+    pub fn is_full(&self) -> bool {
+        self.overlay.len() >= HELD_STATES
     }
 
     /// A run's state; `None` when it is not in the log.
