@@ -150,7 +150,10 @@ impl States {
             return Ok(());
         }
         let place = format!("log entry {} ({key})", state.entry);
-        let why = "the index says otherwise; run strongroom reindex --anew".to_owned();
+        let why =
+            "the index says otherwise; strongroom reindex --anew makes it anew, and strongroom verify tells \
+                   whether the log contradicts itself"
+                .to_owned();
         Err(StoreError::LogDamaged { place, why })
     }
 
