@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
-"""Changes the source of a pure layer in one place at a time and tells which changes no test sees.
+"""Changes the source in one place at a time and tells which changes no test sees.
 
-Usage: scripts/mutants.py [--slice N] [--offset N] [--list] [--target DIR] AREA…
+Usage: scripts/mutants.py [--slice N] [--offset N] [--only N,N…] [--jobs N] [--list] AREA…
 
 AREA is merkle, note, invariants or order. A change is an operator turned round, a number one higher, a condition taken
-for its opposite. Each is built alone in a copy of the crate that holds only the layers that the area needs, and the
-area's tests run on it; one that does not compile does not count. `tests/mutants.txt` lists survivors that are explained:
-a line is "FILE: LINE'S TEXT => ITS CHANGED TEXT: reason". --slice N tries every N-th change, from --offset on. --target is a
-folder for what is built (default: one that is thrown away). Prints what was tried and caught; the exit code is 1 if a
-survivor is not explained.
+for its opposite, a call for its effect left out. `scripts/mutate` puts all changes of an area into a copy of the crate
+that holds only the layers that the area needs, each behind a switch, so that one build serves them all; those that can
+have no switch (constants, patterns) are built alone. The area's tests then run on each. One that does not compile does
+not count; one that takes five times the time of the tests, and no less than 3 s of a processor, counts as caught.
+`tests/mutants.txt` lists survivors that are explained: a line is "FILE: LINE'S TEXT => ITS CHANGED TEXT: reason".
+--slice N tries every N-th change, from --offset on. What is built lies in `target`. Prints what was tried and
+caught; the exit code is 1 if a survivor is not explained.
 """
-import argparse, os, pathlib, re, shutil, subprocess, sys, tempfile, time
+import argparse, concurrent.futures, json, os, pathlib, re, resource, shutil, subprocess, sys, time
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE / "target"))
 PURE = ["base", "merkle", "note", "schema", "format", "plan"]
 # What is changed, the modules that it needs, whose unit tests run, and the file of `tests/it` that is about it.
 AREAS = {
@@ -21,106 +24,179 @@ AREAS = {
     "invariants": (["src/schema/invariant.rs"], ["base", "schema"], "schema::", None),
     "order": (["src/plan/apply.rs", "src/plan/replay.rs", "src/plan/rollback.rs"], PURE, "plan::", None),
 }
-CHANGES = [
-    (r" == ", " != "), (r" != ", " == "), (r" < ", " <= "), (r" <= ", " < "), (r" > ", " >= "), (r" >= ", " > "),
-    (r" && ", " || "), (r" \|\| ", " && "), (r" \+ ", " - "), (r" - ", " + "), (r" \* ", " + "), (r" % ", " / "),
-    (r" << ", " >> "), (r" >> ", " << "), (r" & ", " | "), (r" \^ ", " & "), (r" \+= ", " -= "), (r" -= ", " += "),
-    (r"\btrue\b", "false"), (r"\bfalse\b", "true"), (r"\bif (?!let\b)(?!!)", "if !"), (r"([(=|] ?|return )!(?=[a-z(])", r"\1"),
-    (r"\bis_some\(\)", "is_none()"), (r"\bis_none\(\)", "is_some()"), (r"\.\.=", ".."), (r"(?<=[ (\[])(\d+)(?=[,;) \]])", lambda m: str(int(m.group(1)) + 1)),
-]
-
-
-def sites(path):
-    """The changes of one file: line number, line before, line after."""
-    tests = False
-    for number, line in enumerate(path.read_text().split("\n")):
-        tests |= line.startswith("#[cfg(test)]")
-        code = line.split("//")[0]
-        if tests or not code.strip() or code.lstrip().startswith(("#", "use ", "pub use ")) or "error(" in code or '"' in code:
-            continue
-        for pattern, into in CHANGES:
-            # A bound between types is no operator.
-            if pattern in (r" \+ ", r" & ") and re.search(r"\b(impl|dyn|where|fn)\b|'", code):
-                continue
-            for match in re.finditer(pattern, code):
-                yield number, line, line[: match.start()] + match.expand(into) + line[match.end() :] if isinstance(into, str) else line[: match.start()] + into(match) + line[match.end() :]
+# Some tests go through all small trees, which takes long enough unoptimized.
+OPTIMIZED = {"CARGO_PROFILE_DEV_OPT_LEVEL": "1", "CARGO_PROFILE_TEST_OPT_LEVEL": "1"}
+SWITCH = """
+/// Whether the change of this number is the one that is tried.
+pub fn mutant(number: usize) -> bool {
+    static CHOSEN: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *CHOSEN.get_or_init(|| std::env::var("MUTANT").ok().and_then(|text| text.parse().ok()).unwrap_or(0)) == number
+}
+"""
+ALLOW = "#![allow(warnings, arithmetic_overflow, overflowing_literals, unconditional_panic, unconditional_recursion)]\n"
 
 
 def crate(area, folder):
     """A copy of the crate with only some modules, and one file of the tests."""
     _, keep, _, test = AREAS[area]
+    shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(HERE / "src", folder / "src")
-    for name in ("Cargo.lock", "Cargo.toml"):
-        shutil.copy(HERE / name, folder)
-    text = (folder / "Cargo.toml").read_text()
-    text = re.sub(r"\[\[(bin|bench|test)\]\][^\[]*", "", text).replace('default-run = "strongroom"\n', "")
-    (folder / "Cargo.toml").write_text(text)
-    lib = (folder / "src/lib.rs").read_text()
-    (folder / "src/lib.rs").write_text(re.sub(r"(#\[cfg[^\n]*\n)?pub mod (\w+);\n", lambda m: m.group(0) if m.group(2) in keep else "", lib))
+    shutil.copy(HERE / "Cargo.lock", folder)
+    text = re.sub(r"\[\[(bin|bench|test)\]\][^\[]*", "", (HERE / "Cargo.toml").read_text()).replace('default-run = "strongroom"\n', "")
+    # Under its own name, since what is built of it must not pass for the crate itself.
+    text = text.replace('name = "strongroom"', 'name = "strongroom-mutants"', 1)
+    (folder / "Cargo.toml").write_text(text + "\n[workspace]\n")
+    lib = re.sub(r"(#\[cfg[^\n]*\n)?pub mod (\w+);\n", lambda m: m.group(0) if m.group(2) in keep else "", (HERE / "src/lib.rs").read_text())
+    head = re.match(r"(//!.*\n)*", lib).end()
+    (folder / "src/lib.rs").write_text(lib[:head] + ALLOW + lib[head:] + SWITCH)
     (folder / "src/main.rs").unlink()
     if test:
         (folder / "tests").mkdir()
         shutil.copy(HERE / f"tests/it/{test}.rs", folder / "tests")
 
 
-def verdict(area, folder, environment):
-    """What the tests say: caught, survived, or that it does not compile."""
-    _, _, unit, test = AREAS[area]
-    runs = [["--lib", unit]] + ([["--test", test]] if test else [])
-    for run in runs:
-        built = subprocess.run(["cargo", "test", "--quiet", "--offline", "--no-run", *run[:2 - ("--lib" in run)]], cwd=folder, env=environment, capture_output=True)
-        if built.returncode:
-            return "does not compile"
-        try:
-            tested = subprocess.run(["cargo", "test", "--quiet", "--offline", *run], cwd=folder, env=environment, capture_output=True, timeout=300)
-        except subprocess.TimeoutExpired:
+def mutate(folder, files, skip):
+    """Rewrites the files with all changes in them; gives the changes."""
+    program = TARGET / "mutate/debug/strongroom-mutate"
+    environment = dict(os.environ, CARGO_TARGET_DIR=str(TARGET / "mutate"))
+    subprocess.run(["cargo", "build", "--quiet"], cwd=HERE / "scripts/mutate", env=environment, check=True)
+    for file in files:
+        shutil.copy(HERE / file, folder / file)
+    told = subprocess.run([program, folder, ",".join(map(str, skip)) or "0", *files], check=True, capture_output=True, text=True)
+    return [json.loads(line) for line in told.stdout.splitlines()]
+
+
+def build(area, folder):
+    """The test programs, or the changes that the compiler objects to."""
+    test = AREAS[area][3]
+    command = ["cargo", "test", "--no-run", "--offline", "--message-format", "json", "--lib", *(["--test", test] if test else [])]
+    told = subprocess.run(command, cwd=folder, env=dict(os.environ, **OPTIMIZED, CARGO_TARGET_DIR=str(TARGET)), capture_output=True, text=True)
+    programs, bad = [], set()
+    for message in map(json.loads, told.stdout.splitlines()):
+        if message.get("executable"):
+            programs.append(message["executable"])
+        if message.get("message", {}).get("level") == "error":
+            for span in message["message"]["spans"]:
+                path = folder / span["file_name"]
+                text = path.read_bytes() if path.is_file() else b""
+                near = [int(n) for n in re.findall(rb"crate :: mutant \((\d+)", text[: span["byte_end"]].replace(b"usize", b""))]
+                bad.update(near[-1:])
+    return (None, bad, told.stderr[-3000:]) if told.returncode else (sorted(programs, key=lambda path: not pathlib.Path(path).name.startswith("strongroom")), bad, "")
+
+
+def run(area, programs, number, took):
+    """What the tests say: caught or survived. The first time takes down how long each of them took; then the slow ones come last."""
+    first = not took
+    if first:
+        commands = [([program, *([AREAS[area][2]] if at == 0 else [])], 600) for at, program in enumerate(programs)]
+    else:
+        commands = []
+        for slow in (False, True):
+            for at, program in enumerate(programs):
+                chosen = {name: seconds for (of, name), seconds in took.items() if of == at and (seconds > 0.1) == slow}
+                commands += [([program, "--exact", *chosen], max(3, int(5 * sum(chosen.values()))))] if chosen else []
+    environment = dict(os.environ, MUTANT=str(number), PROPTEST_CASES="48", RUST_BACKTRACE="0")
+    for at, (command, seconds) in enumerate(commands):
+        def limits(seconds=seconds):
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+            resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+
+        used, begun, times = usage(), time.monotonic(), {}
+        with subprocess.Popen([*command, "--test-threads", "1"], cwd=HERE, env=environment, preexec_fn=limits, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace") as tests:
+            for line in tests.stdout:
+                # The first test that fails is enough.
+                if line.endswith("FAILED\n"):
+                    tests.kill()
+                    return "caught"
+                if name := re.match(r"test (\S+) .*ok$", line):
+                    times[at, name.group(1)], begun = time.monotonic() - begun, time.monotonic()
+        if tests.returncode:
             return "caught"
-        if tested.returncode:
-            return "caught"
+        if first:
+            # The clock also counts how long others had the processor.
+            share = (usage() - used) / max(sum(times.values()), 0.001)
+            took |= {name: seconds * min(share, 1) for name, seconds in times.items()}
     return "survived"
+
+
+def usage():
+    """How many seconds of a processor the programs had that were started here."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def alone(area, folder, change, took):
+    """Builds one change that can have no switch, and runs the tests."""
+    path = folder / change["file"]
+    whole = path.read_bytes()
+    text = whole
+    for start, end, into in reversed(change["edits"]):
+        text = text[:start] + into.encode() + text[end:]
+    path.write_bytes(text)
+    programs, _, _ = build(area, folder)
+    verdict = run(area, programs, 0, took) if programs else "does not compile"
+    path.write_bytes(whole)
+    return verdict
+
+
+def tried(area, args, explained):
+    """Tries an area's changes; says whether all survivors are explained."""
+    files = [str(file.relative_to(HERE)) for part in AREAS[area][0] for file in ([HERE / part] if part.endswith(".rs") else sorted((HERE / part).rglob("*.rs")))]
+    folder, apart = TARGET / f"mutants/{area}", TARGET / f"mutants/{area}-alone"
+    crate(area, folder)
+    skip, changes = set(), mutate(folder, files, ())
+    if args.list:
+        print(*(f"{c['number']} {c['file']}:{c['line']}: {c['before']} => {c['after']}" for c in changes), sep="\n")
+        return True
+    begun = time.monotonic()
+    while True:
+        programs, bad, said = build(area, folder)
+        if programs:
+            break
+        if bad <= skip:
+            sys.exit(f"{area}: no build with all changes\n{said}")
+        skip |= bad
+        changes = mutate(folder, files, skip)
+    took = {}
+    if run(area, programs, 0, took) != "survived":
+        sys.exit(f"{area}: the tests fail on the source as it is")
+    print(f"{area}: {len(changes)} changes, {sum(not c['switch'] for c in changes)} of them without a switch; built in {time.monotonic() - begun:.0f} s", flush=True)
+    chosen = [c for c in changes[args.offset :: args.slice] if not args.only or c["number"] in args.only]
+    said = {}
+
+    def tell(change, verdict):
+        said[change["number"]] = verdict
+        if verdict == "survived":
+            what = f"{change['file']}: {change['before']} => {change['after']}"
+            known = any(line.startswith(what) for line in explained)
+            said[change["number"]] = "explained" if known else "survived"
+            print(f"{said[change['number']]}: {change['number']} {change['file']}:{change['line']}: {what}", flush=True)
+
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        at_work = {pool.submit(run, area, programs, c["number"], took): c for c in chosen if c["switch"]}
+        for done in concurrent.futures.as_completed(at_work):
+            tell(at_work[done], done.result())
+    crate(area, apart)
+    for change in chosen:
+        if not change["switch"]:
+            tell(change, alone(area, apart, change, took))
+    count = {word: list(said.values()).count(word) for word in ("caught", "survived", "explained", "does not compile")}
+    share = 100 * count["caught"] / max(1, len(said) - count["does not compile"])
+    print(f"{area}: {len(said)} tried, {count}, {share:.1f} % caught, {time.monotonic() - begun:.0f} s", flush=True)
+    return not count["survived"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slice", type=int, default=1)
     parser.add_argument("--offset", type=int, default=0)
+    parser.add_argument("--only", type=lambda text: {int(number) for number in text.split(",")}, default=set())
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--target")
     parser.add_argument("areas", nargs="+", choices=AREAS)
     args = parser.parse_args()
     explained = (HERE / "tests/mutants.txt").read_text().splitlines()
-    failed = False
-    for area in args.areas:
-        with tempfile.TemporaryDirectory() as top:
-            folder = pathlib.Path(top, "crate")
-            folder.mkdir()
-            crate(area, folder)
-            environment = dict(os.environ, CARGO_TARGET_DIR=args.target or f"{top}/target", PROPTEST_CASES="48", RUST_BACKTRACE="0")
-            files = [file for part in AREAS[area][0] for file in ([HERE / part] if part.endswith(".rs") else sorted((HERE / part).rglob("*.rs")))]
-            all_sites = [(file.relative_to(HERE), *site) for file in files for site in sites(file)]
-            chosen = all_sites[args.offset :: args.slice]
-            if args.list:
-                print(*(f"{file}:{number + 1}: {after.strip()}" for file, number, _, after in chosen), sep="\n")
-                continue
-            if verdict(area, folder, environment) != "survived":
-                sys.exit(f"{area}: the tests fail on the source as it is")
-            said, begun = [], time.monotonic()
-            for file, number, before, after in chosen:
-                path = folder / file
-                whole = path.read_text()
-                lines = whole.split("\n")
-                lines[number] = after
-                path.write_text("\n".join(lines))
-                said.append(verdict(area, folder, environment))
-                path.write_text(whole)
-                if said[-1] == "survived":
-                    what = f"{file}: {before.strip()} => {after.strip()}"
-                    known = any(line.startswith(what) for line in explained)
-                    failed |= not known
-                    print(f"survived{' (explained)' if known else ''}: {file}:{number + 1}: {what}", flush=True)
-            count = {word: said.count(word) for word in ("caught", "survived", "does not compile")}
-            print(f"{area}: {len(all_sites)} changes known, {len(said)} tried, {count}, {time.monotonic() - begun:.0f} s", flush=True)
-    sys.exit(1 if failed else 0)
+    sys.exit(0 if all([tried(area, args, explained) for area in args.areas]) else 1)
 
 
 if __name__ == "__main__":

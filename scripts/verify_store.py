@@ -16,7 +16,7 @@ ELSE = {"noted", "verified", "pack-installed", "key-added", "key-retired", "run-
 WANTED = dict.fromkeys(RUN, OF_RUN) | dict.fromkeys(ELSE, COMMON)
 WANTED |= {"migrated": OF_RUN | {"from", "to", "path", "pack"}, "recorded": OF_RUN | {"outcome"}, "run-map": COMMON | {"map"}}
 OPTIONAL = set("run_prev before reason attempt_of exceptions detail outcome pack key trusted_to target of map".split())
-NAMED, OUTSIDE = set("actor before after files reason exceptions detail key target".split()), {"before", "after"}
+NAMED, OUTSIDE, OUTER = set("actor before after files reason exceptions detail key target".split()), {"before", "after"}, ("intent", "outcome")
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 found, unchecked, store = [], set(), sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__)
 find = lambda *finding: found.append(finding)
@@ -272,17 +272,17 @@ def verify():
     if [head["root"], *head["frontier"]] != ["sha256:" + hash_.hex() for hash_ in [root_of(leaves), *peaks(leaves)]]:
         find("E173", "audit/head", "the entries do not give the recorded root")
     tiles(leaves)
-    if os.path.lexists(os.path.join(store, "audit/checkpoint")):
-        checkpoint(config["origin"], leaves)
+    os.path.lexists(os.path.join(store, "audit/checkpoint")) and checkpoint(config["origin"], leaves)
     demand(not os.listdir(os.path.join(store, "audit/wal")), "a batch is not settled; any writing command finishes it")
     blobs = segments(store_id, {mark["number"]: mark["len"] for mark in head["segments"]})
     entries, known = [parse(text, f"log entry {n}") for n, text in enumerate(texts)], set()
     for n, entry in enumerate(entries):
-        for name in sorted(NAMED & set(entry) - (OUTSIDE if entry["kind"] in ("intent", "outcome") else set())):
+        for name in sorted(NAMED & set(entry) - (OUTSIDE if entry["kind"] in OUTER else set())):
             entry[name] in blobs or find("E160", f"log entry {n}", f"{name} {entry[name]} resolves to nothing")
         if listed := blobs.get(entry.get("exceptions")):
             place = "artifacts/{job_id}/{run_id}/".format(**entry)
             known |= {(item["code"], place + (item["path"] or "")) for item in record(listed)["findings"]}
+    unchecked.update("changes of documents outside the store (intents, outcomes)" for entry in entries if entry["kind"] in OUTER)
     runs = replay(leaves, entries)
     strays(runs)
     for key in sorted(runs):

@@ -145,6 +145,19 @@ mod tests {
     }
 
     #[test]
+    fn path_at_each_limit_is_taken_and_beyond_it_refused_by_its_number() {
+        let of = |bytes: usize| "x/".repeat(bytes / 2 - 1) + &"x".repeat(2 + bytes % 2);
+        for (longest, over, limit) in [
+            (of(limits::PATH_BYTES), of(limits::PATH_BYTES + 1), "4096"),
+            ("x".repeat(limits::NAME_BYTES), "x".repeat(limits::NAME_BYTES + 1), "255"),
+        ] {
+            assert!(longest.parse::<LogicalPath>().is_ok(), "{}", longest.len());
+            let error = over.parse::<LogicalPath>().unwrap_err().to_string();
+            assert!(error.contains(&format!("over the limit of {limit}")), "{error}");
+        }
+    }
+
+    #[test]
     fn path_odd_but_valid_is_kept() {
         for good in ["a", "a/b", "-x", ".hidden", "a\nb", "C:x", "CON", "\u{202e}x", "...", "a b"] {
             assert_eq!(good.parse::<LogicalPath>().map(|p| p.as_str().to_owned()).as_deref(), Ok(good));

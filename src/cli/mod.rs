@@ -42,6 +42,7 @@ pub fn main() -> ExitCode {
         Ok(status)
     });
     session.end();
+    session.warn_dropped();
     ExitCode::from(match done {
         Ok(status) => status,
         Err(error) => {

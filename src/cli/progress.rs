@@ -53,6 +53,7 @@ pub(super) struct Meter {
     started: Instant,
     bar: Mutex<Option<ProgressBar>>,
     signing: Mutex<Option<Signing>>,
+    dropped: Mutex<Option<(u64, String)>>,
 }
 
 /// Who signs while a long command works, and when next.
@@ -72,6 +73,7 @@ impl Meter {
             started: Instant::now(),
             bar: Mutex::new(None),
             signing: Mutex::new(None),
+            dropped: Mutex::new(None),
         }
     }
 
@@ -80,6 +82,11 @@ impl Meter {
         let signing = Signing { signers, every, last: Instant::now() };
         *self.signing.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(signing).filter(|signing| !signing.signers.is_empty());
+    }
+
+    /// How many files came in without some of their permission bits, and the first of them.
+    pub fn dropped(&self) -> Option<(u64, String)> {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes the bar away; nothing is drawn after it.
@@ -107,6 +114,11 @@ impl Progress for Meter {
 
     fn interrupted(&self) -> bool {
         self.signals.asked().is_some()
+    }
+
+    fn bits_dropped(&self, path: &str) {
+        let mut slot = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.get_or_insert_with(|| (0, path.to_owned())).0 += 1;
     }
 
     fn committed(&self, store: &Store) -> Result<(), StoreError> {

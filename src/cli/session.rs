@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::args::{Command, Globals};
 use super::clock::SystemClock;
 use super::error::CliError;
-use super::output::Out;
+use super::output::{self, Out};
 use super::progress::{Meter, Signals};
 use crate::store::{Context, ErrorKind, Signer, Store, StoreError, key_files_beside, origin_file_name};
 
@@ -81,14 +81,10 @@ impl Session {
 
     /// Opens the store without looking for its keys.
     pub fn store_before_keys(&self) -> Result<Store, CliError> {
-        let dir = match self.named_store() {
-            Some(dir) => dir,
-            None => {
-                let here = current_dir()?;
-                Store::find(&here).ok_or(StoreError::NoStore { dir: here })?
-            }
-        };
-        Ok(Store::open(&dir, self.context())?)
+        Ok(match self.named_store() {
+            Some(dir) => Store::open(&dir, self.context())?,
+            None => Store::open_nearest(&current_dir()?, self.context())?,
+        })
     }
 
     /// Has the checkpoint published when the command has ended, by the keys that sign then.
@@ -164,9 +160,24 @@ impl Session {
         Ok(signers)
     }
 
+    /// How many files came in without some of their permission bits: a warning, where the answer is text.
+    pub fn bits_dropped(&self) -> u64 {
+        self.meter.dropped().map_or(0, |(count, _)| count)
+    }
+
     /// Takes the progress bar away, so that text can follow.
     pub fn end(&self) {
         self.meter.clear();
+    }
+
+    /// Tells, where the answer is text, what was not kept of what came in.
+    pub fn warn_dropped(&self) {
+        if let Some((count, path)) = self.meter.dropped().filter(|_| !self.out.json) {
+            let files = output::count(count, "file", "files");
+            self.out.warn(&format!(
+                "{files} with set-uid, set-gid or sticky bits came in without them, first {path}"
+            ));
+        }
     }
 
     /// Translates a failure of a long command, which may be that a signal stopped it.

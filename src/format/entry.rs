@@ -402,6 +402,12 @@ mod tests {
     }
 
     #[test]
+    fn entry_over_the_limit_is_refused_by_its_number() {
+        let error = Entry::parse(&vec![b' '; limits::ENTRY_BYTES]).unwrap_err().to_string();
+        assert!(error.contains("over the limit of 16384"), "{error}");
+    }
+
+    #[test]
     fn entry_with_other_spacing_or_members_is_refused() {
         let text = String::from_utf8(entry().to_bytes().unwrap()).unwrap();
         let spaced = text.replacen(':', ": ", 1);

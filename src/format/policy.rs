@@ -105,7 +105,7 @@ impl Policy {
     /// Reads a policy.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
         if bytes.len() > MAX_POLICY_BYTES {
-            return Err(bad(None, "it is too large"));
+            return Err(bad(None, "it is over the limit of 1 MiB"));
         }
         if bytes.iter().any(|b| matches!(b, 0..=8 | 11..=31 | 127)) {
             return Err(bad(None, "it has control characters other than tab and newline"));
@@ -321,6 +321,16 @@ mod tests {
         let policy = Policy::parse(b"quorum none").unwrap();
         assert!(!policy.asks_witnesses() && policy.logs.is_empty());
         assert_eq!(policy.judge(&note(&[])), Ok(Judged { met: true, by: Vec::new(), time: None }));
+    }
+
+    #[test]
+    fn policy_over_the_limit_is_refused_by_its_number() {
+        assert_eq!(MAX_POLICY_BYTES, 1 << 20);
+        let mut text = b"quorum none\n".to_vec();
+        text.resize(MAX_POLICY_BYTES, b'\n');
+        assert!(Policy::parse(&text).is_ok());
+        text.push(b'\n');
+        assert!(Policy::parse(&text).unwrap_err().to_string().contains("over the limit of 1 MiB"));
     }
 
     #[test]

@@ -213,6 +213,11 @@ mod tests {
         assert_eq!([held(0, 0), held(5, 5), held(u64::MAX, u64::MAX)], [None; 3]);
         let grown: Vec<String> = Bundle::grown(250, 513).map(Bundle::path).collect();
         assert_eq!(grown, ["tile/entries/000", "tile/entries/001", "tile/entries/002.p/1"]);
-        assert_eq!(Bundle::grown(256, 256).count(), 0);
+        for (old, new) in [(256, 256), (250, 250), (0, 0), (300, 10)] {
+            assert_eq!(Bundle::grown(old, new).count(), 0, "{old} {new}");
+        }
+        let of = |index, width| Bundle::new(index, width).unwrap();
+        assert_eq!([of(3, 256).first(), of(3, 1).first()], [768, 768]);
+        assert_eq!([of(3, 256).is_full(), of(3, 255).is_full()], [true, false]);
     }
 }

@@ -259,9 +259,12 @@ mod tests {
             (format!("x\n\n{}", line.replace(" a ", "  ")), NoteError::SignatureLine { line: 1 }),
             (format!("x\n\n{}", line.replace("AAAAAAA=", "AAAA")), NoteError::SignatureLine { line: 1 }),
             (format!("x\n\n{}", line.repeat(MAX_SIGNATURES + 1)), NoteError::TooLarge),
+            (format!("{}\n\n{line}", "x".repeat(MAX_NOTE_BYTES)), NoteError::TooLarge),
         ] {
             assert_eq!(SignedNote::parse(bad.as_bytes()), Err(error), "{bad:?}");
         }
+        let most = format!("x\n\n{}", line.repeat(MAX_SIGNATURES));
+        assert_eq!(SignedNote::parse(most.as_bytes()).unwrap().signatures.len(), MAX_SIGNATURES);
         assert_eq!(SignedNote::parse(b"\xff\n\n"), Err(NoteError::NotText));
         assert_eq!(SignedNote::sign("no newline".to_owned(), &[&key(1)]), Err(NoteError::NotText));
         assert_eq!(SignedNote::sign("x\n".to_owned(), &[]), Err(NoteError::Form));

@@ -59,6 +59,14 @@ pub enum StoreError {
         /// The folder.
         dir: PathBuf,
     },
+    /// The store that was found belongs to somebody else.
+    #[error("the store found at {dir} belongs to another user (uid {uid})")]
+    Stranger {
+        /// The folder.
+        dir: PathBuf,
+        /// Whose it is.
+        uid: u32,
+    },
     /// The filesystem cannot hold a store.
     #[error("{dir} cannot hold a store: {why}")]
     Filesystem {
@@ -432,10 +440,13 @@ impl StoreError {
             Self::Wal(error) if error.is_damage() => ErrorKind::Damaged,
             Self::Blob(error) if error.is_damage() => ErrorKind::Damaged,
             Self::Manifest { .. } | Self::BadRun { .. } | Self::LinkInPlace { .. } => ErrorKind::Damaged,
-            Self::AlreadyAStore { .. } | Self::NotEmpty { .. } | Self::Filesystem { .. } => {
-                ErrorKind::Refused
-            }
-            Self::Input { .. } | Self::Pack(_) | Self::Anchor(_) => ErrorKind::Refused,
+            Self::AlreadyAStore { .. }
+            | Self::NotEmpty { .. }
+            | Self::Stranger { .. }
+            | Self::Filesystem { .. }
+            | Self::Input { .. }
+            | Self::Pack(_)
+            | Self::Anchor(_) => ErrorKind::Refused,
             Self::NoRun { .. }
             | Self::AmbiguousRun { .. }
             | Self::NoJob { .. }

@@ -96,6 +96,10 @@ pub trait Progress: Sync {
     fn interrupted(&self) -> bool {
         false
     }
+    /// A file of this path, outside the store, has permission bits that are not kept: set-uid, set-gid, sticky.
+    fn bits_dropped(&self, path: &str) {
+        let _ = path;
+    }
     /// A batch of a long operation was committed, and no lock is held: the time to publish what there is
     /// to sign. Does nothing by default.
     fn committed(&self, store: &Store) -> Result<(), StoreError> {
@@ -128,6 +132,16 @@ pub struct Context {
     pub hook: Option<Arc<dyn Hook>>,
 }
 
+impl Context {
+    /// A folder whose file-changing calls the hook sees.
+    fn watched(&self, disk: Disk) -> Disk {
+        match &self.hook {
+            Some(hook) => disk.with_hook(Arc::clone(hook)),
+            None => disk,
+        }
+    }
+}
+
 /// An open store.
 #[derive(Clone)]
 pub struct Store {
@@ -151,10 +165,7 @@ impl Store {
             }
             Err(error) => return Err(error.into()),
         };
-        let disk = match &context.hook {
-            Some(hook) => disk.with_hook(Arc::clone(hook)),
-            None => disk,
-        };
+        let disk = context.watched(disk);
         let Some(bytes) = disk.read_opt(paths::CONFIG, limits::ENTRY_BYTES as u64)? else {
             return Err(StoreError::NoStore { dir: dir.to_owned() });
         };
@@ -172,6 +183,22 @@ impl Store {
     /// The nearest folder upwards from here that is a store, as git finds its repository.
     pub fn find(from: &Path) -> Option<PathBuf> {
         from.ancestors().find(|dir| dir.join(paths::CONFIG).is_file()).map(Path::to_owned)
+    }
+
+    /// Opens the nearest store upwards from here. One that belongs to another user (or whose settings do)
+    /// was not made by whoever asks, who may not know of it: it is used only by its name. Root's is anybody's.
+    pub fn open_nearest(from: &Path, context: Context) -> Result<Self, StoreError> {
+        let dir = Self::find(from).ok_or_else(|| StoreError::NoStore { dir: from.to_owned() })?;
+        let store = Self::open(&dir, context)?;
+        let own = [0, rustix::process::geteuid().as_raw()];
+        for path in ["", paths::CONFIG] {
+            if let Some(stat) = store.disk.stat(path)?
+                && !own.contains(&stat.uid)
+            {
+                return Err(StoreError::Stranger { dir, uid: stat.uid });
+            }
+        }
+        Ok(store)
     }
 
     /// The store's root folder.

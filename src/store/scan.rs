@@ -9,14 +9,6 @@ use crate::base::id::{JobId, RunId, RunKey};
 use crate::format::finding::{Code, Finding};
 use crate::format::paths;
 
-/// The folders of runs, and what does not belong.
-pub(super) struct Scan {
-    /// Runs by place, sorted.
-    pub runs: Vec<RunKey>,
-    /// What is neither a job nor a run.
-    pub strays: Vec<Finding>,
-}
-
 /// What lies in a folder: names of one kind, in order of their bytes, and what does not belong.
 pub(super) struct Listed<T> {
     /// Those that are what they should be.
@@ -91,18 +83,6 @@ impl Store {
             count += self.runs_on_disk_of(&job)?.without_links()?.len() as u64;
         }
         Ok(count)
-    }
-
-    /// Lists the runs on the disk without opening any.
-    pub(super) fn scan(&self) -> Result<Scan, StoreError> {
-        let Listed { names, mut strays } = self.jobs_on_disk()?;
-        let mut runs = Vec::new();
-        for job in names {
-            let of_job = self.runs_on_disk_of(&job)?;
-            runs.extend(of_job.names);
-            strays.extend(of_job.strays);
-        }
-        Ok(Scan { runs, strays })
     }
 
     /// Lists the jobs on the disk, sorted.

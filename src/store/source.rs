@@ -4,9 +4,13 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::StoreError;
-use crate::backend::{Disk, Kind, Stat};
+use rayon::prelude::*;
+
+use super::{Progress, StoreError};
+use crate::backend::{Disk, Kind, Prepared, Stat};
+use crate::base::digest::BlobId;
 use crate::base::escape;
 use crate::base::limits;
 use crate::base::name::LogicalPath;
@@ -19,6 +23,62 @@ pub(super) struct Tree {
     pub dirs: Vec<LogicalPath>,
     /// Regular files below it, by path.
     pub files: Vec<LogicalPath>,
+}
+
+/// A small file, read before its turn.
+pub(super) struct FileRead {
+    /// Whether its owner may execute it.
+    pub exec: bool,
+    /// Its bytes.
+    pub prepared: Prepared,
+}
+
+/// What came of reading a file ahead: nothing where it is large, or there was no room.
+pub(super) type ReadAhead = Result<Option<FileRead>, StoreError>;
+
+/// Files of a tree that are read ahead together.
+const AHEAD_FILES: usize = 64;
+
+/// What may be read ahead.
+pub(super) struct Room<'a> {
+    /// Bytes that there is room for.
+    pub bytes: AtomicU64,
+    /// The largest file that is read.
+    pub largest: u64,
+    /// Whether bytes are worth packing.
+    pub worth_packing: &'a (dyn Fn(&BlobId) -> bool + Sync),
+    /// Hears of permission bits that are not kept.
+    pub progress: &'a dyn Progress,
+}
+
+impl Room<'_> {
+    fn take(&self, bytes: u64) -> bool {
+        let left = |room: u64| room.checked_sub(bytes);
+        self.bytes.try_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
+    }
+}
+
+impl Tree {
+    /// Reads some files of the tree, from one on, on all cores.
+    pub fn read_ahead(&self, from: usize, room: &Room<'_>) -> Vec<ReadAhead> {
+        let rest = &self.files[from..];
+        rest[..rest.len().min(AHEAD_FILES)]
+            .par_iter()
+            .map(|path| {
+                let reading = Reading::open(&self.disk, path.as_str())?;
+                if reading.len() > room.largest || !room.take(reading.len()) {
+                    return Ok(None);
+                }
+                reading.tell_dropped(room.progress);
+                let exec = reading.exec();
+                let mut prepared = Prepared::of(reading.bytes()?);
+                if (room.worth_packing)(&prepared.id()) {
+                    prepared.pack();
+                }
+                Ok(Some(FileRead { exec, prepared }))
+            })
+            .collect()
+    }
 }
 
 fn refused(shown: &str, why: impl Into<String>) -> StoreError {
@@ -102,9 +162,14 @@ fn walk(tree: &mut Tree, folder: &str, shown: &str, skip: &dyn Fn(&str) -> bool)
                 return Err(refused(&shown_file, why));
             }
         }
-        if tree.dirs.len() + tree.files.len() > limits::RUN_FILES {
-            return Err(refused(shown, format!("more than {} files and folders", limits::RUN_FILES)));
-        }
+        within_limit(tree.dirs.len() + tree.files.len(), shown)?;
+    }
+    Ok(())
+}
+
+fn within_limit(count: usize, shown: &str) -> Result<(), StoreError> {
+    if count > limits::RUN_FILES {
+        return Err(refused(shown, format!("more than {} files and folders", limits::RUN_FILES)));
     }
     Ok(())
 }
@@ -133,6 +198,13 @@ impl Reading {
     /// Whether its owner may execute it.
     pub fn exec(&self) -> bool {
         self.before.mode & 0o100 != 0
+    }
+
+    /// Tells of permission bits that are not kept.
+    pub fn tell_dropped(&self, progress: &dyn Progress) {
+        if self.before.mode & 0o7000 != 0 {
+            progress.bits_dropped(&self.shown);
+        }
     }
 
     /// Reads all of a file that fits into memory.
@@ -164,5 +236,17 @@ impl Reading {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_of_more_files_than_the_limit_is_refused_by_its_number() {
+        assert!(within_limit(limits::RUN_FILES, "x").is_ok());
+        let error = within_limit(limits::RUN_FILES + 1, "x").unwrap_err().to_string();
+        assert_eq!(error, "x: more than 1000000 files and folders");
     }
 }

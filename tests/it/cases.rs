@@ -59,6 +59,9 @@ fn setuid_bit_of_an_input_does_not_come_into_the_store() {
     let bench = Bench::with_store();
     put(&bench.path("work/tool"), "#!/bin/sh\n");
     fs::set_permissions(bench.path("work/tool"), fs::Permissions::from_mode(0o6755)).unwrap();
+    let ran = bench.run(&["record", "--job", "j", "--input", "a=work/tool"]);
+    assert!(ran.err.contains("warning: 1 file with set-uid") && ran.err.contains("work/tool"), "{}", ran.err);
+    ran.exits(0);
     let run = recorded(&bench, "work/tool");
     for path in crate::common::tree(&bench.path(&run)).keys() {
         let mode = fs::symlink_metadata(bench.path(&run).join(path)).unwrap().mode();
@@ -66,6 +69,21 @@ fn setuid_bit_of_an_input_does_not_come_into_the_store() {
     }
     let mode = fs::metadata(bench.path("work/tool")).unwrap().mode();
     assert_eq!(mode & 0o7777, 0o6755);
+    // What a command writes, and what is adopted, says so too.
+    let script = "echo x > out; chmod 4755 out";
+    let ran = bench.run(&["record", "--job", "j", "--output", "out", "--", "sh", "-c", script]);
+    assert!(ran.err.contains("warning: 1 file with set-uid"), "{}", ran.err);
+    ran.exits(0);
+    let source = fixture::source(&bench.top().join("elsewhere"));
+    let file = source.join(
+        crate::common::tree(&source)
+            .keys()
+            .find(|path| path.contains("/outputs/") && !path.ends_with('/'))
+            .unwrap(),
+    );
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o2755)).unwrap();
+    assert_eq!(bench.json(&["adopt", source.to_str().unwrap()], 0)["bits_dropped"], 1);
+    bench.json(&["verify"], 0);
 }
 
 #[test]
@@ -112,6 +130,63 @@ fn input_that_may_not_be_read_is_refused_by_name() {
     ran.exits(6);
     assert!(said.contains("secret") && said.to_lowercase().contains("permission"), "{said}");
     assert_eq!(fs::read_dir(bench.top().join("store/artifacts")).unwrap().count(), 0);
+}
+
+#[test]
+fn store_of_another_user_is_used_only_by_its_name() {
+    // Only root can give a store away.
+    if !rustix::process::geteuid().is_root() {
+        return crate::common::skipped("a store of another user: only root can make one");
+    }
+    let bench = Bench::with_store();
+    let below = bench.path("artifacts");
+    let here = |args: &[&str]| {
+        let mut command = bench.command(args);
+        command.env_remove("STRONGROOM_STORE").current_dir(&below);
+        Ran::of(command.output().unwrap())
+    };
+    here(&["list"]).exits(0);
+    // The folder alone, then the settings alone, which anybody can put into a folder like /tmp.
+    for (path, name) in [(bench.path("."), "folder"), (bench.path("strongroom.toml"), "settings")] {
+        std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+        for args in [&["list"][..], &["record", "--job", "j", "--", "true"]] {
+            let ran = here(args);
+            assert!(ran.err.contains("belongs to another user (uid 65534)"), "{name}: {}", ran.err);
+            assert!(ran.err.contains("--store"), "{name}: {}", ran.err);
+            ran.exits(6);
+        }
+        assert_eq!(fs::read_dir(&below).unwrap().count(), 0);
+        let named = bench.path(".");
+        here(&["--store", named.to_str().unwrap(), "list"]).exits(0);
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+    }
+    here(&["list"]).exits(0);
+}
+
+#[test]
+fn file_larger_than_the_memory_that_there_is_is_recorded_and_given_back() {
+    let bench = Bench::with_store();
+    let large = bench.top().join("large");
+    let file = File::create(&large).unwrap();
+    file.set_len(400 << 20).unwrap();
+    file.write_all_at(b"end", (400 << 20) - 3).unwrap();
+    // 300 MiB of addresses, for everything.
+    let limited = |args: &[&str]| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "ulimit -v 300000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_strongroom")]);
+        let env = [("HOME", bench.top().into_os_string()), ("RAYON_NUM_THREADS", "2".into())];
+        Ran::of(command.args(args).current_dir(bench.path(".")).envs(env).output().unwrap())
+    };
+    limited(&["record", "--job", "j", "--input", "a=../large"]).exits(0);
+    limited(&["verify"]).exits(0);
+    let run = fs::read_dir(bench.path("artifacts/j")).unwrap().next().unwrap().unwrap().path();
+    let name = format!("j/{}", run.file_name().unwrap().to_str().unwrap());
+    fs::remove_dir_all(&run).unwrap();
+    limited(&["restore", &name]).exits(0);
+    let back = File::open(run.join("inputs/a")).unwrap();
+    let mut end = [0; 4];
+    back.read_exact_at(&mut end, (400 << 20) - 4).unwrap();
+    assert_eq!((&end, back.metadata().unwrap().len()), (b"\0end", 400 << 20));
 }
 
 /// Goes through some times, one after the other, and stays at the last.
@@ -171,6 +246,24 @@ fn holder_that_was_stopped_keeps_its_lock_and_others_time_out() {
     kill_process(pid, Signal::KILL).unwrap();
     holder.wait().unwrap();
     bench.json(&args[2..], 0);
+}
+
+#[test]
+fn dependencies_are_pinned_to_one_registry_by_checksum_and_unsafe_is_forbidden() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lock: toml::Table = fs::read_to_string(root.join("Cargo.lock")).unwrap().parse().unwrap();
+    let packages = lock["package"].as_array().unwrap();
+    assert!(packages.len() > 50);
+    let mut sources = BTreeSet::new();
+    for package in packages.iter().filter(|package| package["name"].as_str() != Some("strongroom")) {
+        let member = |name: &str| package.get(name).and_then(|value| value.as_str()).unwrap_or("");
+        assert!(member("source").starts_with("registry+https://"), "{package}");
+        sources.insert(member("source"));
+        assert_eq!(member("checksum").len(), 64, "{package}");
+    }
+    assert_eq!(sources.len(), 1, "{sources:?}");
+    let manifest: toml::Table = fs::read_to_string(root.join("Cargo.toml")).unwrap().parse().unwrap();
+    assert_eq!(manifest["lints"]["rust"]["unsafe_code"].as_str(), Some("forbid"));
 }
 
 /// Every test that the table of cases names is there, and every case has a row.

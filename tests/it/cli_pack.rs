@@ -254,6 +254,40 @@ fn routes_that_give_different_documents_are_found() {
     assert_eq!(report["packs"][0]["routes_compared"], 60);
 }
 
+/// A migration of one step that counts.
+fn leads(from: &str, to: &str) -> String {
+    format!(
+        "[[migration]]\nfrom = \"{from}\"\nto = \"{to}\"\n\n    [[migration.step]]\n    op = \"default\"\n    \
+         path = \"/by{to}\"\n    value = \"x\"\n\n"
+    )
+}
+
+#[test]
+fn pack_whose_migrations_go_in_circles_leads_to_its_head_by_the_shortest_way() {
+    let bench = Bench::new();
+    let ways =
+        [("1", "1"), ("1", "2"), ("2", "1"), ("2", "3"), ("3", "1"), ("3", "4"), ("4", "4"), ("4", "2")];
+    let rest: String = ways.iter().map(|(from, to)| leads(from, to)).collect();
+    write_pack(&bench, "p", "4", &[("1", "", ""), ("2", "", ""), ("3", "", ""), ("4", "", "")], &rest);
+    bench.write("doc.json", r#"{"v":"1"}"#);
+    let shown = bench.run(&["show", "--pack", "p", "--as", "4", "doc.json"]).exits(0);
+    assert_eq!(shown.out, r#"{"v":"4","by2":"x","by3":"x","by4":"x"}"#);
+}
+
+#[test]
+fn pack_of_five_hundred_versions_leads_through_them_all() {
+    let bench = Bench::new();
+    let versions: Vec<String> = (1..=500).map(|n| n.to_string()).collect();
+    let shapes: Vec<(&str, &str, &str)> = versions.iter().map(|version| (version.as_str(), "", "")).collect();
+    let rest: String = versions.windows(2).map(|two| leads(&two[0], &two[1])).collect();
+    write_pack(&bench, "p", "500", &shapes, &rest);
+    bench.write("doc.json", r#"{"v":"1"}"#);
+    let shown = bench.run(&["show", "--pack", "p", "--as", "500", "doc.json"]).exits(0);
+    assert!(
+        shown.out.starts_with(r#"{"v":"500","by2":"x","by3":"x""#) && shown.out.ends_with(r#""by500":"x"}"#)
+    );
+}
+
 #[test]
 fn inverse_that_does_not_come_back_or_is_not_there_is_found() {
     let bench = Bench::new();

@@ -177,7 +177,7 @@ fn adopt_of_folders_that_are_no_runs_skips_or_refuses_each_by_name() {
         [
             ".hidden: skipped a staging folder",
             ".tmp: skipped a staging folder",
-            "0/1/2/3/4/5/6/7/8/9/10/11: skipped too deep to hold runs",
+            "0/1/2/3/4/5/6/7/8/9/10/11: skipped too deep to hold runs, below 12 folders",
             "\\xff: refused its name is not UTF-8",
             "_write_test: skipped a file that belongs to no run",
             "job/inputs: skipped a run's part without a run",

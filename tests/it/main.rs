@@ -9,6 +9,7 @@ mod backend_process;
 #[cfg(feature = "cli")]
 mod bad_stores;
 mod carry;
+mod carry_hostile;
 #[cfg(feature = "cli")]
 mod carry_real;
 #[cfg(feature = "cli")]
@@ -46,9 +47,12 @@ mod corpus;
 mod crash;
 mod docs;
 mod fixture;
+mod full_disk;
 mod group;
 mod layers;
 mod layouts;
+#[cfg(feature = "cli")]
+mod limits;
 mod many;
 mod merkle;
 mod merkle_judges;

@@ -62,6 +62,15 @@ fn contract(journal: &mut dyn Journal, mut reopen: impl FnMut(Base) -> Option<Ve
 }
 
 #[test]
+fn batch_over_the_limit_of_a_frame_is_refused_by_its_number() {
+    let (_folder, disk) = disk();
+    let (mut wal, _) = open(&disk, Base::default()).unwrap();
+    let error = wal.append(&vec![0; limits::FRAME_BYTES + 1]).unwrap_err().to_string();
+    assert_eq!(error, "a batch of 67108865 bytes is over the limit of 67108864");
+    assert!(wal.append(b"small").is_ok(), "nothing of it was written");
+}
+
+#[test]
 fn memory_journal_keeps_the_contract() {
     contract(&mut MemoryJournal::new(Base::default()), |_| None);
     contract(&mut MemoryJournal::new(Base { seq: 9, hash: [3; 32] }), |_| None);

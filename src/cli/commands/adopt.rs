@@ -65,7 +65,7 @@ fn tell_json(report: &AdoptReport, session: &Session) {
     let operation = report.operation.filter(|_| adopted > 0);
     session.out.json(&json!({
         "operation": operation, "found": adopted + already + refused, "adopted": adopted, "already": already,
-        "refused": refused, "skipped": skipped, "seen": seen,
+        "refused": refused, "skipped": skipped, "seen": seen, "bits_dropped": session.bits_dropped(),
     }));
 }
 

@@ -59,5 +59,8 @@ pub(super) fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
     let limit = most + 1;
     file.take(limit).read_to_end(&mut bytes).map_err(|error| refused(error.to_string()))?;
-    if bytes.len() as u64 == limit { Err(refused("it is too large".to_owned())) } else { Ok(bytes) }
+    if bytes.len() as u64 == limit {
+        return Err(refused(format!("it is over the limit of {most} bytes")));
+    }
+    Ok(bytes)
 }

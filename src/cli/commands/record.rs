@@ -112,6 +112,7 @@ fn tell(recorded: &Recorded, session: &Session) {
             "status": if failure.is_none() { "succeeded" } else { "failed" },
             "error": failure, "exit_code": recorded.exit_code, "attempt_of": recorded.attempt_of,
             "operation": recorded.operation, "files": files, "bytes": bytes,
+            "bits_dropped": session.bits_dropped(),
         }));
         return;
     }

@@ -54,7 +54,7 @@ mod tests {
     fn record_round_trips_and_every_cut_is_refused() {
         let leaf = MapNode::Leaf(MapLeaf { key: MapKey::of("a/b"), last: EMPTY_ROOT, count: 3 });
         let link = |at| Link { hash: leaf.hash(), at };
-        let inner = MapNode::Inner { bit: 200, zero: link(0), one: link(1 << 40) };
+        let inner = MapNode::Inner { bit: 200, zero: link(0x0102_0304_0506_0708), one: link(1 << 40) };
         for (node, len) in [(leaf, LEAF_BYTES), (inner, NODE_BYTES)] {
             let mut bytes = Vec::new();
             node.write(&mut bytes);

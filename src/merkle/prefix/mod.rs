@@ -246,6 +246,42 @@ pub(crate) mod tests {
         assert!((8..=30).contains(&made), "{made} nodes");
     }
 
+    /// Nodes that may lie where no map has them, which is an error.
+    #[derive(Default)]
+    struct Odd(Nodes);
+
+    impl NodeStore for Odd {
+        type Error = Link;
+        fn read(&mut self, link: &Link) -> Result<MapNode, Link> {
+            self.0.read(link).map_err(|never| match never {})
+        }
+        fn put(&mut self, node: &MapNode) -> u64 {
+            self.0.put(node)
+        }
+        fn misplaced(&self, link: &Link) -> Link {
+            *link
+        }
+    }
+
+    #[test]
+    fn node_below_one_of_its_own_bit_or_a_later_one_is_misplaced() {
+        let one = leaf(1, 1);
+        for (above, below) in [(3, 9), (3, 4), (3, 3), (9, 3), (0, 0), (255, 254)] {
+            let mut nodes = Odd::default();
+            let mut add = |node: MapNode| Link { hash: node.hash(), at: nodes.put(&node) };
+            let end = add(MapNode::Leaf(one));
+            let inner = add(MapNode::Inner { bit: below, zero: end, one: end });
+            let top = add(MapNode::Inner { bit: above, zero: inner, one: inner });
+            let looked_up = lookup(&mut nodes, Some(top), &one.key);
+            let changed = update_map(&mut nodes, Some(top), &[MapLeaf { count: 2, ..one }]);
+            if above < below {
+                assert!(looked_up.is_ok() && changed.is_ok(), "{above} {below}");
+            } else {
+                assert_eq!((looked_up.err(), changed.err()), (Some(inner), Some(inner)), "{above} {below}");
+            }
+        }
+    }
+
     #[test]
     fn empty_map_has_every_run_absent() {
         let key = MapKey::of("job/run");

@@ -73,6 +73,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn path_whose_bits_do_not_rise_proves_nothing_though_it_leads_to_the_root() {
+        let leaf = leaf(1, 1);
+        let step = |below: Hash, bit: u8| match leaf.key.bit(bit) {
+            true => map_node_hash(bit, &EMPTY_ROOT, &below),
+            false => map_node_hash(bit, &below, &EMPTY_ROOT),
+        };
+        for (bits, order) in [
+            (&[3u8, 9, 40][..], None),
+            (&[3, 3], Some((1, 3))),
+            (&[3, 2], Some((1, 2))),
+            (&[3, 9, 9], Some((2, 9))),
+            (&[0, 200, 7, 8], Some((2, 7))),
+        ] {
+            let root = bits.iter().rev().fold(leaf.hash(), |below, bit| step(below, *bit));
+            let steps = bits.iter().map(|bit| (*bit, EMPTY_ROOT)).collect();
+            let expected = match order {
+                Some((at, bit)) => Err(MapPathError::Order { at, bit }),
+                None => Ok(Some(leaf)),
+            };
+            assert_eq!(MapPath { steps, leaf: Some(leaf) }.check(&leaf.key, &root), expected);
+        }
+    }
+
+    #[test]
     fn path_with_anything_changed_proves_nothing() {
         let mut nodes = Nodes::default();
         let mut leaves: Vec<MapLeaf> = (0..60).map(|n| leaf(n, 2)).collect();

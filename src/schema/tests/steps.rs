@@ -223,6 +223,18 @@ fn fact_files_that_nest_deeply_are_refused_without_a_crash() {
 }
 
 #[test]
+fn fact_file_over_the_limit_is_refused_by_its_number() {
+    let extra = "[[fact]]\nname = \"y\"\nfile = \"x.yaml\"\nformat = \"yaml\"\npointer = \"/a\"\n";
+    let step = "op = \"default\"\npath = \"/a\"\nfact = \"y\"\notherwise = \"fail\"";
+    let outcome = |bytes: usize| {
+        let yaml = format!("a: 1\n#{}", "x".repeat(bytes - 6));
+        format!("{:?}", run_with(extra, &facts(&[("x.yaml", &yaml)]), step, "\"b\":1"))
+    };
+    assert!(outcome(1 << 20).starts_with("Rewrite"));
+    assert!(outcome((1 << 20) + 1).contains("over 1048576 bytes"), "{}", outcome((1 << 20) + 1));
+}
+
+#[test]
 fn input_files_are_named_up_to_the_first_dot_unless_names_collide() {
     let extra = "[[fact]]\nname = \"f\"\nfiles = \"inputs/\"\n";
     let step = "op = \"default\"\npath = \"/input_snapshots\"\nfact = \"f\"\notherwise = \"fail\"";

@@ -69,7 +69,7 @@ impl Finder<'_> {
             }
             Kind::Dir if name.starts_with('.') => "a staging folder".to_owned(),
             Kind::Dir if matches!(name, "inputs" | "outputs") => "a run's part without a run".to_owned(),
-            Kind::Dir if depth + 1 >= DEPTH => "too deep to hold runs".to_owned(),
+            Kind::Dir if depth + 1 >= DEPTH => format!("too deep to hold runs, below {DEPTH} folders"),
             Kind::Dir => return self.folder(&place, name, depth + 1),
             Kind::File => match self.text_link(&place) {
                 Some(target) => format!("a link to {target}, written out as a text file; not followed"),

@@ -8,9 +8,9 @@ use crate::backend::Disk;
 use crate::base::canonical;
 use crate::base::digest::{BlobId, Sha256};
 use crate::base::name::LogicalPath;
-use crate::store::StoreError;
 use crate::store::source::{self, Reading};
 use crate::store::stage::{self, RunFolder, Stage};
+use crate::store::{Progress, StoreError};
 
 /// Inputs up to this size in all are kept in memory between hashing and staging; above, they are
 /// read a second time, and must then be the same.
@@ -39,7 +39,12 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    pub fn take(&mut self, given: &Given, small_limit: u64) -> Result<(), StoreError> {
+    pub fn take(
+        &mut self,
+        given: &Given,
+        small_limit: u64,
+        progress: &dyn Progress,
+    ) -> Result<(), StoreError> {
         let path = &given.path;
         if given.name.contains('/') {
             return Err(refused(
@@ -57,7 +62,7 @@ impl Inputs {
                     }
                     _ => format!("inputs/{}", given.name),
                 };
-                self.read(given.name.clone(), &place, as_given, &disk, &name, small_limit)
+                self.read(given.name.clone(), &place, as_given, (&disk, &name), small_limit, progress)
             }
             source::Given::Folder(disk) => {
                 let below = format!("inputs/{}", given.name);
@@ -73,7 +78,7 @@ impl Inputs {
                     let name = format!("{}/{file}", given.name);
                     let beside = as_given.as_ref().and_then(|folder| folder.join(file.as_str()).ok());
                     let place = format!("{below}/{file}");
-                    self.read(name, &place, beside, &tree.disk, file.as_str(), small_limit)?;
+                    self.read(name, &place, beside, (&tree.disk, file.as_str()), small_limit, progress)?;
                 }
                 Ok(())
             }
@@ -85,14 +90,16 @@ impl Inputs {
         name: String,
         place: &str,
         given: Option<LogicalPath>,
-        disk: &Disk,
-        file: &str,
+        (disk, file): (&Disk, &str),
         small_limit: u64,
+        progress: &dyn Progress,
     ) -> Result<(), StoreError> {
         let mut reading = Reading::open(disk, file)?;
         let exec = reading.exec();
         if reading.len() <= small_limit && self.kept + reading.len() <= KEPT_BYTES {
             self.kept += reading.len();
+            // Larger files tell it when they are staged.
+            reading.tell_dropped(progress);
             let bytes = reading.bytes()?;
             return self.add(name, place, given, exec, Source::Memory(bytes));
         }
