@@ -56,7 +56,14 @@ impl Store {
 
     /// Lists runs.
     pub fn list(&self, filter: &ListFilter) -> Result<Vec<Listed>, StoreError> {
-        Ok(self.index()?.list(filter)?)
+        let mut listed = Vec::new();
+        self.each_listed(filter, &mut |run| listed.push(run))?;
+        Ok(listed)
+    }
+
+    /// As [`list`](Self::list), one at a time: a list of all runs may be longer than memory is large.
+    pub fn each_listed(&self, filter: &ListFilter, see: &mut dyn FnMut(Listed)) -> Result<(), StoreError> {
+        Ok(self.index()?.list(filter, see)?)
     }
 
     /// Answers one reading SQL statement over the index.
