@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Searches the states that a power loss could leave after each system call of each writing command.
 
-Usage: scripts/power-loss.py [--failed] [--mutants] [--only COMMAND] [--skip COMMAND] [--slice N] [--random N] [--seconds N] [--jobs N] [--dir DIR] [PROGRAM]
+Usage: scripts/power-loss.py [--failed] [--mutants] [--only COMMAND] [--skip COMMAND] [--slice N] [--states N] [--random N]
+                             [--seconds N] [--jobs N] [--dir DIR] [PROGRAM]
 
 Each command runs once under strace. From its calls this program computes what a disk may hold if the power goes after any
 of them, under two readings of what the kernel promises:
@@ -17,11 +18,11 @@ acknowledged by an exit, is in the log still.
 
 --failed: each fsync in turn fails, and what it was to flush may be lost for good, though a later fsync says yes.
 --mutants: each flush in turn is taken out of the calls; the search must then find a bad state. Those that it does not
-miss are listed. --slice N takes every N-th state, --random N states by chance per crash point with many choices. After
---seconds N no further state is begun.
+miss are listed. --slice N takes every N-th state, --states N about N of each command, spread over all of its calls;
+--random N adds states by chance per crash point with many choices. After --seconds N no further state is begun.
 Prints a table; the exit code is 1 if a state is bad. Needs strace.
 """
-import argparse, collections, hashlib, importlib.util, itertools, json, multiprocessing, os, random, re, sys, time
+import argparse, array, collections, hashlib, importlib.util, itertools, json, multiprocessing, os, random, re, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 spec = importlib.util.spec_from_file_location("crash_sweep", os.path.join(HERE, "crash-sweep.py"))
@@ -360,10 +361,10 @@ def subsets(units, chance, count):
 
 
 class Digests:
-    """Digests of states. Most states share most of their names and bytes, so what was worked out is kept."""
+    """Digests of states: sums over their files. Most states share most of their names and bytes, so what was worked out is kept."""
 
     def __init__(self, disk):
-        self.disk, self.names, self.bytes = disk, {}, {}
+        self.disk, self.names, self.bytes, self.files = disk, {}, {}, {}
         self.numbers = {unit: number for number, unit in enumerate(disk.units)}
 
     def of(self, units, spoiled):
@@ -371,17 +372,28 @@ class Digests:
         for number in sorted(map(self.numbers.get, units)):
             unit = self.disk.units[number]
             if unit.names is None:
-                writes[unit.owner].append((number, spoiled.get(unit, unit.write) if unit in spoiled else None))
+                writes[unit.owner].append((number, spoiled.get(unit)))
             else:
                 names.append(number)
         key = tuple(names)
         if key not in self.names:
             found = self.disk.tree([self.disk.units[number] for number in names], {})
-            self.names[key] = [(path, ino, text is None) for path, (ino, text) in sorted(found.items())]
-        state = hashlib.sha256()
-        for path, ino, folder in self.names[key]:
-            state.update(path + (b"/" if folder else b"\0" + self.text(ino, writes.get(ino, ()))))
-        return state.digest()
+            places, total = collections.defaultdict(list), 0
+            for path, (ino, text) in found.items():
+                if text is not None:
+                    places[ino].append(path)
+                total += self.file(path + b"/" if text is None else path, b"" if text is None else self.text(ino, ()))
+            self.names[key] = places, total
+        places, total = self.names[key]
+        for ino, changes in writes.items():
+            for path in places.get(ino, ()):
+                total += self.file(path, self.text(ino, changes)) - self.file(path, self.text(ino, ()))
+        return total % (1 << 256)
+
+    def file(self, path, text):
+        if (path, text) not in self.files:
+            self.files[path, text] = int.from_bytes(hashlib.sha256(path + b"\0" + text).digest(), "big")
+        return self.files[path, text]
 
     def text(self, ino, writes):
         key = ino, tuple((number, other and (len(other[1] or b""), hash(other))) for number, other in writes)
@@ -389,6 +401,17 @@ class Digests:
             changes = [other or self.disk.units[number].write for number, other in writes]
             self.bytes[key] = hashlib.sha256(self.disk.content(ino, changes)).digest()
         return self.bytes[key]
+
+
+def spread(jobs, count):
+    """Every so-manieth of these, such that it comes to about so many; all of them if there are fewer."""
+    kept, stride = [], 1
+    for number, job in enumerate(jobs):
+        if number % stride == 0:
+            kept.append(job)
+            if len(kept) == 2 * count:
+                kept, stride = kept[::2], stride * 2
+    return kept
 
 
 def lay_out(tree, modes, at):
@@ -460,7 +483,7 @@ class Run:
                     if key not in seen:
                         seen.add(key)
                         place = f"{self.command.name}: {model}, after call {until} of {last}, state {number}"
-                        yield place, [numbers[unit] for unit in units], {numbers[unit]: w for unit, w in spoiled.items()}, told
+                        yield place, array.array("I", map(numbers.get, units)), {numbers[unit]: w for unit, w in spoiled.items()}, told
 
 
 RUN = None
@@ -528,14 +551,18 @@ def name_of(disk, ino):
 def search(command, argv, top, plain, args):
     """Gives how many states were checked and what is wrong with which."""
     if not args.failed:
-        said = list(check(plain, itertools.islice(plain.jobs(args, set()), 0, None, args.slice), args.jobs))
+        jobs = itertools.islice(plain.jobs(args, set()), 0, None, args.slice)
+        said = list(check(plain, spread(jobs, args.states) if args.states else jobs, args.jobs))
         return len(said), [wrong for wrong in said if wrong]
     said, counts, seen = [], collections.Counter(), set()
     for _, name, _, _ in plain.disk.flushes:
         counts[name] += 1
         run = Run(command, argv, top, f"{name}:error=EIO:when={counts[name]}")
         run.end = plain.end
-        said += check(run, itertools.islice(run.jobs(args, seen), 0, None, args.slice), args.jobs)
+        # What a loss before the failure leaves is what it leaves of a run without one.
+        failed = next((seq for seq, _, _, result in run.disk.flushes if result < 0), 0)
+        jobs = itertools.islice(run.jobs(args, seen, first=failed), 0, None, args.slice)
+        said += check(run, spread(jobs, -(-args.states // len(plain.disk.flushes))) if args.states else jobs, args.jobs)
     return len(said), [wrong for wrong in said if wrong]
 
 
@@ -559,6 +586,7 @@ def main():
     parser.add_argument("--only", action="append")
     parser.add_argument("--skip", action="append", default=[])
     parser.add_argument("--slice", type=int, default=1)
+    parser.add_argument("--states", type=int)
     parser.add_argument("--random", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count())

@@ -13,7 +13,9 @@ pub mod segments;
 mod testing;
 pub mod wal;
 
-pub use blobs::{BlobError, BlobFinding, BlobOptions, BlobWriter, LocalBlobs, Placed, SegmentMark, Sound};
+pub use blobs::{
+    BlobError, BlobFinding, BlobOptions, BlobWriter, LocalBlobs, Placed, Prepared, SegmentMark, Sound,
+};
 pub use durable::{Call, Disk, DiskError, Errno, Filesystem, Hook, Kind, Stat, Verdict, is_temp_name};
 pub use lock::{FileLock, LockError};
 pub use wal::{Base, Pending, Wal, WalError, read_pending};

@@ -1,7 +1,7 @@
 //! What went wrong, in words, with a hint and an exit code: the one table (`ARCHITECTURE.md`,
 //! "Errors and exit codes").
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind as ErrorKindOfIo, IsTerminal, Write};
 
 use super::args::Color;
 use super::output::Paint;
@@ -110,8 +110,40 @@ fn hint(error: &StoreError) -> Option<String> {
             "a program without a slash is looked up in PATH, one with a slash from here".to_owned()
         }
         StoreError::Interrupted { .. } => "the same command again goes on where this one stopped".to_owned(),
-        other => return hint_by_kind(other.kind()).map(str::to_owned),
+        other => {
+            let hint = no_room(other).or_else(|| hint_by_kind(other.kind()));
+            return hint.map(str::to_owned);
+        }
     })
+}
+
+/// What to free or to raise where the kernel had no room. The message names the file.
+fn no_room(error: &StoreError) -> Option<&'static str> {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+            Some(ErrorKindOfIo::StorageFull) => {
+                return Some(
+                    "free space on the filesystem that holds it, then run the same command again; what was \
+                     committed before is whole",
+                );
+            }
+            Some(ErrorKindOfIo::QuotaExceeded) => {
+                return Some(
+                    "your quota on that filesystem is used up: remove files of yours or have it raised, then run \
+                     the same command again; what was committed before is whole",
+                );
+            }
+            Some(ErrorKindOfIo::FileTooLarge) => {
+                return Some(
+                    "raise the limit on the size of files (ulimit -f), then run the same command again; what was \
+                     committed before is whole",
+                );
+            }
+            _ => cause = error.source(),
+        }
+    }
+    None
 }
 
 fn hint_by_kind(kind: ErrorKind) -> Option<&'static str> {

@@ -43,10 +43,7 @@ impl Store {
             let why = format!("it lies on {name}, whose renames and flushes are not those of a local disk");
             return Err(StoreError::Filesystem { dir: dir.to_owned(), why });
         }
-        let disk = match &context.hook {
-            Some(hook) => disk.with_hook(std::sync::Arc::clone(hook)),
-            None => disk,
-        };
+        let disk = context.watched(disk);
         let folders =
             [paths::ARTIFACTS, paths::SEGMENTS, paths::ENTRIES, paths::WAL, paths::PACKS, paths::TMP];
         for folder in folders {

@@ -140,7 +140,7 @@ impl Store {
             signer.verifying_key().clone()
         } else {
             let key = self.make_key(path, KeyKind::Ed25519)?;
-            new_key_file(path, key.secret_text())?;
+            new_key_file(path, key.secret_text(), &self.context)?;
             key.verifying_key().clone()
         };
         self.add_key(&public, None)?;
@@ -162,7 +162,7 @@ impl Store {
         let public = key.verifying_key().clone();
         let path = beside(public.id());
         self.outside(&path)?;
-        new_key_file(&path, key.secret_text())?;
+        new_key_file(&path, key.secret_text(), &self.context)?;
         let statement = self.statement(KeyChange::Add(public.clone()), old)?;
         self.add_key(&public, Some(statement))?;
         Ok((public, path))

@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 
 use super::{Context, KeyTrouble, Store, StoreError};
 use crate::backend::{Disk, FileLock, Kind, is_temp_name};
@@ -39,10 +38,10 @@ pub fn origin_file_name(origin: &str) -> String {
 }
 
 /// Writes the text of a secret key to a new file, which is durable afterwards.
-pub(super) fn new_key_file(path: &Path, secret: String) -> Result<(), StoreError> {
+pub(super) fn new_key_file(path: &Path, secret: String, context: &Context) -> Result<(), StoreError> {
     let (folder, file) = place(path)?;
     Disk::make_root(&folder)?;
-    let disk = Disk::open(&folder)?;
+    let disk = context.watched(Disk::open(&folder)?);
     let exists = || StoreError::Key { key: path.display().to_string(), trouble: KeyTrouble::Exists };
     if disk.stat(&file)?.is_some() {
         return Err(exists());
@@ -166,11 +165,7 @@ impl Signer {
     /// Opens the memory and keeps other processes out of it until the lock is dropped.
     pub(super) fn open_memory(&self, context: &Context) -> Result<Memory, StoreError> {
         Disk::make_root(&self.memory)?;
-        let disk = Disk::open(&self.memory)?;
-        let disk = match &context.hook {
-            Some(hook) => disk.with_hook(Arc::clone(hook)),
-            None => disk,
-        };
+        let disk = context.watched(Disk::open(&self.memory)?);
         let name = self.memory_name();
         let lock = FileLock::acquire(&disk, &format!("{name}.lock"), &context.holder, context.lock_timeout)?;
         Ok(Memory { disk, name, _lock: lock })

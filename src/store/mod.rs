@@ -130,6 +130,16 @@ pub struct Context {
     pub hook: Option<Arc<dyn Hook>>,
 }
 
+impl Context {
+    /// A folder whose file-changing calls the hook sees.
+    fn watched(&self, disk: Disk) -> Disk {
+        match &self.hook {
+            Some(hook) => disk.with_hook(Arc::clone(hook)),
+            None => disk,
+        }
+    }
+}
+
 /// An open store.
 #[derive(Clone)]
 pub struct Store {
@@ -153,10 +163,7 @@ impl Store {
             }
             Err(error) => return Err(error.into()),
         };
-        let disk = match &context.hook {
-            Some(hook) => disk.with_hook(Arc::clone(hook)),
-            None => disk,
-        };
+        let disk = context.watched(disk);
         let Some(bytes) = disk.read_opt(paths::CONFIG, limits::ENTRY_BYTES as u64)? else {
             return Err(StoreError::NoStore { dir: dir.to_owned() });
         };

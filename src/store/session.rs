@@ -115,7 +115,9 @@ impl<'s> Session<'s> {
             }
         }
         redo.end();
-        self.settle(batches, true)
+        // The map of a log without runs is made by reading all of it: not for batches that have none either.
+        let of_runs = entries.iter().any(|(entry, _)| entry.run().is_some());
+        self.settle(batches, of_runs)
     }
 
     /// The run map as of the settled log and of what was put into it since.

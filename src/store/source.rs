@@ -4,9 +4,13 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
 
 use super::{Progress, StoreError};
-use crate::backend::{Disk, Kind, Stat};
+use crate::backend::{Disk, Kind, Prepared, Stat};
+use crate::base::digest::BlobId;
 use crate::base::escape;
 use crate::base::limits;
 use crate::base::name::LogicalPath;
@@ -19,6 +23,62 @@ pub(super) struct Tree {
     pub dirs: Vec<LogicalPath>,
     /// Regular files below it, by path.
     pub files: Vec<LogicalPath>,
+}
+
+/// A small file, read before its turn.
+pub(super) struct FileRead {
+    /// Whether its owner may execute it.
+    pub exec: bool,
+    /// Its bytes.
+    pub prepared: Prepared,
+}
+
+/// What came of reading a file ahead: nothing where it is large, or there was no room.
+pub(super) type ReadAhead = Result<Option<FileRead>, StoreError>;
+
+/// Files of a tree that are read ahead together.
+const AHEAD_FILES: usize = 64;
+
+/// What may be read ahead.
+pub(super) struct Room<'a> {
+    /// Bytes that there is room for.
+    pub bytes: AtomicU64,
+    /// The largest file that is read.
+    pub largest: u64,
+    /// Whether bytes are worth packing.
+    pub worth_packing: &'a (dyn Fn(&BlobId) -> bool + Sync),
+    /// Hears of permission bits that are not kept.
+    pub progress: &'a dyn Progress,
+}
+
+impl Room<'_> {
+    fn take(&self, bytes: u64) -> bool {
+        let left = |room: u64| room.checked_sub(bytes);
+        self.bytes.try_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
+    }
+}
+
+impl Tree {
+    /// Reads some files of the tree, from one on, on all cores.
+    pub fn read_ahead(&self, from: usize, room: &Room<'_>) -> Vec<ReadAhead> {
+        let rest = &self.files[from..];
+        rest[..rest.len().min(AHEAD_FILES)]
+            .par_iter()
+            .map(|path| {
+                let reading = Reading::open(&self.disk, path.as_str())?;
+                if reading.len() > room.largest || !room.take(reading.len()) {
+                    return Ok(None);
+                }
+                reading.tell_dropped(room.progress);
+                let exec = reading.exec();
+                let mut prepared = Prepared::of(reading.bytes()?);
+                if (room.worth_packing)(&prepared.id()) {
+                    prepared.pack();
+                }
+                Ok(Some(FileRead { exec, prepared }))
+            })
+            .collect()
+    }
 }
 
 fn refused(shown: &str, why: impl Into<String>) -> StoreError {

@@ -1,9 +1,12 @@
 //! Staging: everything a batch will need, written and made durable before the store lock is taken
 //! (`store-layout.md`, "Stage").
 
-use super::source::{Reading, Tree};
+use std::collections::HashSet;
+use std::sync::atomic::AtomicU64;
+
+use super::source::{FileRead, ReadAhead, Reading, Room, Tree};
 use super::{Store, StoreError};
-use crate::backend::{BlobWriter, FileLock, Placed};
+use crate::backend::{BlobWriter, FileLock, Placed, Prepared};
 use crate::base::digest::BlobId;
 use crate::base::id::OperationId;
 use crate::base::name::LogicalPath;
@@ -13,6 +16,9 @@ use crate::format::paths;
 
 /// Files or folders up to this many are flushed one by one; more with the whole filesystem.
 pub(super) const FLUSH_ONE_BY_ONE: usize = 48;
+
+/// The most bytes of files read ahead together.
+const AHEAD_BYTES: u64 = 16 << 20;
 
 /// One batch's staging folder and its writer of blobs.
 pub(super) struct Stage {
@@ -30,6 +36,7 @@ pub(super) struct RunFolder {
     /// Where it lies in the staging folder.
     pub path: String,
     entries: Vec<FileEntry>,
+    dirs: HashSet<String>,
 }
 
 impl Stage {
@@ -98,12 +105,12 @@ impl Stage {
         let path = self.next_path();
         self.store.disk.mkdir(&path)?;
         self.dirs.push(path.clone());
-        Ok(RunFolder { path, entries: Vec::new() })
+        Ok(RunFolder { path, entries: Vec::new(), dirs: HashSet::new() })
     }
 
     fn parents(&mut self, folder: &mut RunFolder, path: &LogicalPath) -> Result<(), StoreError> {
         for parent in path.parents() {
-            if !folder.entries.iter().rev().any(|entry| entry.path.as_str() == parent) {
+            if !folder.dirs.contains(parent) {
                 let parent = parent.parse().expect("a parent of a path is a path");
                 self.add_dir(folder, parent)?;
             }
@@ -113,13 +120,14 @@ impl Stage {
 
     /// Adds a folder, and the folders above it that are not there yet.
     pub fn add_dir(&mut self, folder: &mut RunFolder, path: LogicalPath) -> Result<(), StoreError> {
-        if folder.entries.iter().rev().any(|entry| entry.path == path) {
+        if folder.dirs.contains(path.as_str()) {
             return Ok(());
         }
         self.parents(folder, &path)?;
         let full = format!("{}/{path}", folder.path);
         self.store.disk.mkdir(&full)?;
         self.dirs.push(full);
+        folder.dirs.insert(path.to_string());
         folder.entries.push(FileEntry::dir(path));
         Ok(())
     }
@@ -132,13 +140,38 @@ impl Stage {
         bytes: &[u8],
         exec: bool,
     ) -> Result<BlobId, StoreError> {
+        let blob = self.blobs.put(bytes)?;
+        self.write(folder, path, bytes, exec, blob)?;
+        Ok(blob)
+    }
+
+    fn add_read(
+        &mut self,
+        folder: &mut RunFolder,
+        path: LogicalPath,
+        read: &FileRead,
+    ) -> Result<BlobId, StoreError> {
+        self.blobs.put_prepared(&read.prepared)?;
+        let blob = read.prepared.id();
+        self.write(folder, path, read.prepared.bytes(), read.exec, blob)?;
+        Ok(blob)
+    }
+
+    /// Writes a file of the run whose bytes are put.
+    fn write(
+        &mut self,
+        folder: &mut RunFolder,
+        path: LogicalPath,
+        bytes: &[u8],
+        exec: bool,
+        blob: BlobId,
+    ) -> Result<(), StoreError> {
         self.parents(folder, &path)?;
         let full = format!("{}/{path}", folder.path);
-        let blob = self.blobs.put(bytes)?;
         self.store.disk.write_new(&full, bytes, mode(exec))?;
         self.files.push(full);
         folder.entries.push(FileEntry::file(path, blob, exec));
-        Ok(blob)
+        Ok(())
     }
 
     /// Adds a file from outside, refusing it when it changes while it is read.
@@ -167,12 +200,13 @@ impl Stage {
     }
 
     /// Adds a whole tree below a folder of the run (or at its top, for an empty `below`), and gives
-    /// the files with their blobs.
+    /// the files with their blobs. `ahead` is what was read of the first of its files already.
     pub fn add_tree(
         &mut self,
         folder: &mut RunFolder,
         below: &str,
         tree: &Tree,
+        ahead: Vec<ReadAhead>,
     ) -> Result<Vec<(LogicalPath, BlobId)>, StoreError> {
         let place = |path: &LogicalPath| -> Result<LogicalPath, StoreError> {
             let text = if below.is_empty() { path.to_string() } else { format!("{below}/{path}") };
@@ -185,13 +219,33 @@ impl Stage {
             self.add_dir(folder, place(dir)?)?;
         }
         let mut added = Vec::with_capacity(tree.files.len());
-        for file in &tree.files {
+        let mut ahead = ahead.into_iter();
+        for (at, file) in tree.files.iter().enumerate() {
             let path = place(file)?;
-            let reading = Reading::open(&tree.disk, file.as_str())?;
-            let blob = self.add_file(folder, path.clone(), reading)?;
+            let read = match ahead.next() {
+                Some(read) => read?,
+                None => {
+                    ahead = self.read_ahead(tree, at).into_iter();
+                    ahead.next().expect("this file was asked for")?
+                }
+            };
+            let blob = match read {
+                Some(read) => self.add_read(folder, path.clone(), &read)?,
+                None => self.add_file(folder, path.clone(), Reading::open(&tree.disk, file.as_str())?)?,
+            };
             added.push((path, blob));
         }
         Ok(added)
+    }
+
+    fn read_ahead(&self, tree: &Tree, from: usize) -> Vec<ReadAhead> {
+        let room = Room {
+            bytes: AtomicU64::new(AHEAD_BYTES),
+            largest: self.store.config.small_limit,
+            worth_packing: &|blob| !self.store.blobs.may_have(blob),
+            progress: self.store.context.progress.as_ref(),
+        };
+        tree.read_ahead(from, &room)
     }
 
     /// Ends a run's folder with its manifest; gives the manifest's and the file list's blobs and the
@@ -199,11 +253,12 @@ impl Stage {
     pub fn end_run(
         &mut self,
         folder: RunFolder,
-        manifest: &[u8],
+        manifest: &Prepared,
     ) -> Result<(BlobId, BlobId, Vec<FileEntry>), StoreError> {
         let path = format!("{}/{}", folder.path, paths::MANIFEST);
-        let blob = self.blobs.put_small(manifest)?;
-        self.store.disk.write_new(&path, manifest, MANIFEST_MODE)?;
+        self.blobs.put_small_prepared(manifest)?;
+        let blob = manifest.id();
+        self.store.disk.write_new(&path, manifest.bytes(), MANIFEST_MODE)?;
         self.files.push(path);
         let mut entries = folder.entries;
         entries.sort_by(|a, b| a.path.cmp(&b.path));

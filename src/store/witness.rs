@@ -38,9 +38,9 @@ impl Witness {
         seed.fill(0);
         let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
         Disk::make_root(&absolute)?;
-        let disk = Disk::open(dir)?;
+        let disk = context.watched(Disk::open(dir)?);
         disk.mkdir_all(LOGS)?;
-        new_key_file(&absolute.join(KEY), key.secret_text())?;
+        new_key_file(&absolute.join(KEY), key.secret_text(), &context)?;
         Ok(Self { disk, key, context })
     }
 
@@ -54,10 +54,7 @@ impl Witness {
         if disk.stat(KEY)?.is_none() {
             return Err(no_witness("it has no witness.key"));
         }
-        let disk = match &context.hook {
-            Some(hook) => disk.with_hook(std::sync::Arc::clone(hook)),
-            None => disk,
-        };
+        let disk = context.watched(disk);
         let key = read_secret(&dir.join(KEY))?;
         Ok(Self { disk, key, context })
     }

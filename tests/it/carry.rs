@@ -138,7 +138,7 @@ fn dump(path: &Path) -> Vec<String> {
 }
 
 /// A folder with a carrier of each kind.
-fn world(root: &Path) {
+pub fn world(root: &Path) {
     write(root.join("docs/a.json"), "{\n  \"n\": 1e3,\n  \"old\": 0\n}");
     write(root.join("docs/b/lines.jsonl"), LINES);
     write(root.join("docs/b/readme.txt"), "no carrier");
@@ -146,7 +146,7 @@ fn world(root: &Path) {
     drop(database(&root.join("docs/c.db")));
 }
 
-fn carry(store: &Store, root: &Path) -> Result<(CarryReport, Vec<DocumentRow>), StoreError> {
+pub fn carry(store: &Store, root: &Path) -> Result<(CarryReport, Vec<DocumentRow>), StoreError> {
     let mut rows = Vec::new();
     let options = CarryOptions { paths: vec![root.join("docs")], to: None };
     let report = store.carry(&pack(), &options, &mut |row| rows.push(row.clone()))?;
@@ -310,7 +310,15 @@ fn bytes_before_that_are_lost_are_found() {
 struct Trap {
     at: u64,
     after: bool,
+    /// Whether the process goes on after the call that failed.
+    goes_on: bool,
     calls: AtomicU64,
+}
+
+impl Trap {
+    fn kill(at: u64, after: bool) -> Self {
+        Self { at, after, goes_on: false, calls: AtomicU64::new(0) }
+    }
 }
 
 impl Hook for Trap {
@@ -319,14 +327,15 @@ impl Hook for Trap {
         match n.cmp(&self.at) {
             std::cmp::Ordering::Less => HookVerdict::Go,
             std::cmp::Ordering::Equal if self.after => HookVerdict::FailAfter(Errno::IO),
+            std::cmp::Ordering::Greater if self.goes_on => HookVerdict::Go,
             _ => HookVerdict::Fail(Errno::IO),
         }
     }
 }
 
-/// The process is gone at each of its calls, before and after it.
+/// Each call fails, before it is carried out and after it; the process is gone then, or goes on.
 #[test]
-fn migration_killed_anywhere_is_settled_and_finished() {
+fn migration_killed_or_failed_anywhere_is_settled_and_finished() {
     let dir = tempfile::tempdir().unwrap();
     let template = dir.path().join("template");
     world(&template);
@@ -337,13 +346,13 @@ fn migration_killed_anywhere_is_settled_and_finished() {
     let old = goal(&template);
     let mut outcomes = BTreeMap::new();
     let (mut points, mut interrupted) = (0, 0);
-    for after in [false, true] {
+    for (after, goes_on) in [(false, false), (true, false), (false, true), (true, true)] {
         for at in 1.. {
             let trial = tempfile::tempdir_in(dir.path()).unwrap();
             let root = trial.path();
             fixture::copy(&template.join("docs"), &root.join("docs"));
             fixture::copy(&template.join("store"), &root.join("store"));
-            let trap = Arc::new(Trap { at, after, calls: AtomicU64::new(0) });
+            let trap = Arc::new(Trap { at, after, goes_on, calls: AtomicU64::new(0) });
             let hook: Arc<dyn Hook> = Arc::<Trap>::clone(&trap);
             let store = Store::open(&root.join("store"), context(Some(hook))).unwrap();
             let answer = carry(&store, root);
@@ -353,7 +362,7 @@ fn migration_killed_anywhere_is_settled_and_finished() {
                 break;
             }
             points += 1;
-            let case = format!("killed at call {at}, after: {after}");
+            let case = format!("failed at call {at}, after: {after}, goes on: {goes_on}");
             let store = open(&root.join("store"));
             let open_intents = warnings(&store).iter().filter(|code| *code == "W207").count();
             interrupted += u64::from(open_intents > 0);
@@ -395,7 +404,7 @@ fn interrupted_change_of_a_file_edited_since_is_foreign() {
         let trial = tempfile::tempdir().unwrap();
         let root = trial.path().join("all");
         fixture::copy(&template.path().join("all"), &root);
-        let trap = Arc::new(Trap { at, after: true, calls: AtomicU64::new(0) });
+        let trap = Arc::new(Trap::kill(at, true));
         let hook: Arc<dyn Hook> = trap;
         let store = Store::open(&root.join("store"), context(Some(hook))).unwrap();
         if carry(&store, &root).is_ok() {
@@ -497,7 +506,7 @@ fn rollback_killed_anywhere_is_finished_by_the_same_command() {
         for at in (1 + 2 * u64::from(after)..).step_by(5) {
             std::fs::remove_dir_all(&template).unwrap();
             fixture::copy(&kept, &template);
-            let trap = Arc::new(Trap { at, after, calls: AtomicU64::new(0) });
+            let trap = Arc::new(Trap::kill(at, after));
             let hook: Arc<dyn Hook> = Arc::<Trap>::clone(&trap);
             let store = Store::open(&template.join("store"), context(Some(hook))).unwrap();
             let answer = store.rollback_operation(&operation);
@@ -539,7 +548,7 @@ fn pack_install_killed_anywhere_is_finished_by_the_next_command() {
             let trial = tempfile::tempdir_in(dir.path()).unwrap();
             let root = trial.path().join("store");
             fixture::copy(&template, &root);
-            let trap = Arc::new(Trap { at, after, calls: AtomicU64::new(0) });
+            let trap = Arc::new(Trap::kill(at, after));
             let hook: Arc<dyn Hook> = Arc::<Trap>::clone(&trap);
             let store = Store::open(&root, context(Some(hook))).unwrap();
             let answer = store.install_pack(&pack_files());

@@ -168,8 +168,9 @@ fn cli_file_size_limit_is_an_error_and_not_a_death() {
         std::process::Command::new("sh").args(["-c", &limited]).current_dir(bench.path("")).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("error:"), "{told}");
+    assert!(told.contains("error:") && told.contains("ulimit -f"), "{told}");
     bench.json(&["verify"], 0);
+    assert_eq!(bench.json(&["list"], 0)["runs"], serde_json::json!([]));
     bench.json(&["record", "--job", "j", "--input", "a=big.bin"], 0);
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use strongroom::backend::{Call, Errno, Hook, Verdict};
 use strongroom::base::id::RunKey;
-use strongroom::store::{Given, RecordOptions, Signer, Store, StoreError, Streams, VerifyOptions};
+use strongroom::store::{Given, KeyKind, RecordOptions, Signer, Store, StoreError, Streams, VerifyOptions};
 
 use crate::fixture::{self, context, failures, migrate, open};
 
@@ -192,7 +192,9 @@ fn crash_at_any_call_of_restore_leaves_each_file_found_or_recorded() {
     edit("manifest.json");
     std::fs::remove_file(run.join("outputs/text.md")).unwrap();
     let mut points = 0;
-    for fault in [Fault::KillBefore, Fault::KillAfter, Fault::Error(Errno::NOSPC)] {
+    for fault in
+        [Fault::KillBefore, Fault::KillAfter, Fault::Error(Errno::NOSPC), Fault::ErrorAfter(Errno::IO)]
+    {
         for at in 1.. {
             let trial = tempfile::tempdir_in(root.path()).unwrap();
             let dir = trial.path().join("store");
@@ -262,7 +264,8 @@ fn crash_at_any_call_of_publishing_leaves_memory_checkpoint_and_tiles_sound() {
         checkpoint.body
     };
     let mut points = 0;
-    for fault in [Fault::KillBefore, Fault::KillAfter, Fault::Error(Errno::IO)] {
+    for fault in [Fault::KillBefore, Fault::KillAfter, Fault::Error(Errno::IO), Fault::ErrorAfter(Errno::IO)]
+    {
         for at in 1.. {
             let trial = tempfile::tempdir_in(root.path()).unwrap();
             let (dir, remembered) = (trial.path().join("store"), trial.path().join("memory"));
@@ -299,4 +302,136 @@ fn crash_at_any_call_of_publishing_leaves_memory_checkpoint_and_tiles_sound() {
     }
     assert!(points > 60, "only {points} points");
     println!("publish: {points} points, all sound");
+}
+
+/// A key that signs a log, and what it remembers.
+fn signer(root: &Path, key: &Path) -> Signer {
+    Signer::read(key, root.join("memory")).unwrap()
+}
+
+/// The secrets that lie in a folder, each of which must be whole.
+fn secrets(keys: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(keys).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "key")).collect()
+}
+
+/// Makes each call of an operation on keys fail, once without effect and once with it, or the last one.
+/// The operation is given the store and the folder with the keys. Gives how many points there were.
+fn sweep_keys(
+    prepare: &dyn Fn(&Store, &Path),
+    operation: &dyn Fn(&Store, &Path) -> Result<(), StoreError>,
+    again: &dyn Fn(&Store, &Path, &str),
+) -> u64 {
+    let root = tempfile::tempdir().unwrap();
+    let template = root.path().join("template");
+    let store = fixture::init(&template.join("store"));
+    std::fs::create_dir_all(template.join("keys")).unwrap();
+    prepare(&store, &template);
+    let mut points = 0;
+    for fault in [KILLS, ERRORS].concat() {
+        for at in 1.. {
+            let trial = tempfile::tempdir_in(root.path()).unwrap();
+            let home = trial.path().join("all");
+            fixture::copy(&template, &home);
+            let trap = Arc::new(Trap { at, fault, calls: AtomicU64::new(0) });
+            let hook: Arc<dyn Hook> = Arc::<Trap>::clone(&trap);
+            let store = Store::open(&home.join("store"), context(Some(hook))).unwrap();
+            let answer = operation(&store, &home);
+            drop(store);
+            if trap.calls.load(Ordering::Relaxed) < at {
+                answer.unwrap();
+                break;
+            }
+            points += 1;
+            let case = format!("{fault:?} at call {at}");
+            for secret in secrets(&home.join("keys")) {
+                drop(signer(&home, &secret));
+            }
+            let store = open(&home.join("store"));
+            assert_eq!(failures(&store), Vec::<String>::new(), "{case}: left unsound");
+            again(&store, &home, &case);
+            assert_eq!(failures(&store), Vec::<String>::new(), "{case}: unsound afterwards");
+        }
+    }
+    points
+}
+
+fn beside(home: &Path) -> impl Fn(strongroom::note::KeyId) -> PathBuf {
+    move |id| home.join(format!("keys/{id}.key"))
+}
+
+#[test]
+fn crash_at_any_call_of_a_new_key_leaves_none_or_one_that_is_taken_up() {
+    let operation = |store: &Store, home: &Path| store.new_key(&home.join("keys/first.key")).map(drop);
+    let again = |store: &Store, home: &Path, case: &str| {
+        match operation(store, home) {
+            Ok(()) => {}
+            // It went into the log, and only the answer was lost.
+            Err(StoreError::Key { .. }) => {
+                assert_eq!(store.keyring().unwrap().current().count(), 1, "{case}")
+            }
+            Err(error) => panic!("{case}: {error}"),
+        }
+        store.publish(&[signer(home, &home.join("keys/first.key"))]).unwrap();
+    };
+    let points = sweep_keys(&|_, _| {}, &operation, &again);
+    assert!(points > 100, "only {points} points");
+    println!("new key: {points} points, all sound");
+}
+
+#[test]
+fn crash_at_any_call_of_a_rotation_leaves_the_old_key_signing_or_both() {
+    let prepare = |store: &Store, home: &Path| drop(store.new_key(&home.join("keys/first.key")).unwrap());
+    let operation = |store: &Store, home: &Path| {
+        let old = signer(home, &home.join("keys/first.key"));
+        store.rotate_key(&old, KeyKind::Ed25519, &beside(home)).map(drop)
+    };
+    let again = |store: &Store, home: &Path, case: &str| {
+        let before = store.keyring().unwrap().current().count();
+        assert!((1..=2).contains(&before), "{case}: {before} keys");
+        // Whatever was made of the first one, the old key signs and can bring in another.
+        operation(store, home).unwrap_or_else(|error| panic!("{case}: run again: {error}"));
+        let ring = store.keyring().unwrap();
+        assert_eq!(ring.current().count(), before + 1, "{case}");
+        // Each key that the log has signs: its secret was durable before the log named it.
+        let there: Vec<Signer> =
+            secrets(&home.join("keys")).iter().map(|secret| signer(home, secret)).collect();
+        for known in ring.current() {
+            let secret = there.iter().filter(|signer| *signer.verifying_key() == known.key);
+            assert_eq!(secret.count(), 1, "{case}: no secret of {}", known.key.id());
+        }
+        let signers: Vec<Signer> =
+            there.into_iter().filter(|signer| store.may_sign(&ring, signer).is_ok()).collect();
+        store.publish(&signers).unwrap_or_else(|error| panic!("{case}: publish: {error}"));
+    };
+    let points = sweep_keys(&prepare, &operation, &again);
+    assert!(points > 100, "only {points} points");
+    println!("key rotation: {points} points, all sound");
+}
+
+#[test]
+fn crash_at_any_call_of_a_retirement_leaves_the_key_trusted_or_retired() {
+    let prepare = |store: &Store, home: &Path| {
+        store.new_key(&home.join("keys/first.key")).unwrap();
+        let first = signer(home, &home.join("keys/first.key"));
+        store.rotate_key(&first, KeyKind::Ed25519, &|_| home.join("keys/second.key")).unwrap();
+    };
+    let operation = |store: &Store, home: &Path| {
+        let (first, second) =
+            (signer(home, &home.join("keys/first.key")), signer(home, &home.join("keys/second.key")));
+        store.retire_key(first.verifying_key().id(), None, &[second]).map(drop)
+    };
+    let again = |store: &Store, home: &Path, case: &str| {
+        let current = store.keyring().unwrap().current().count();
+        match operation(store, home) {
+            Ok(()) => assert_eq!(current, 2, "{case}"),
+            Err(StoreError::Key { .. }) => assert_eq!(current, 1, "{case}"),
+            Err(error) => panic!("{case}: {error}"),
+        }
+        assert_eq!(store.keyring().unwrap().current().count(), 1, "{case}");
+        store.publish(&[signer(home, &home.join("keys/second.key"))]).unwrap();
+    };
+    let points = sweep_keys(&prepare, &operation, &again);
+    assert!(points > 60, "only {points} points");
+    println!("key retirement: {points} points, all sound");
 }

@@ -47,6 +47,7 @@ mod corpus;
 mod crash;
 mod docs;
 mod fixture;
+mod full_disk;
 mod group;
 mod layers;
 mod layouts;

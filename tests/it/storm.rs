@@ -18,7 +18,7 @@ use strongroom::base::digest::Sha256;
 use strongroom::base::id::RunKey;
 use strongroom::format::entry::{Entry, EntryKind};
 use strongroom::index::{Index, ListFilter};
-use strongroom::store::{Given, RecordOptions, Store, Streams, VerifyOptions};
+use strongroom::store::{Given, RecordOptions, Store, StoreError, Streams, VerifyOptions};
 
 use crate::fixture::{adopt, context, failures, init, migrate, open, run_with_snapshots, snapshot, write};
 
@@ -378,41 +378,76 @@ impl Hook for Stop {
     }
 }
 
+type Change<'a> = &'a dyn Fn(&Store) -> Result<(), StoreError>;
+
+/// A copy of the store in which a write was stopped at its n-th call; `None` where it made fewer calls.
+fn stopped(dir: &Path, trial: &Path, at: u64, write: Change<'_>) -> Option<()> {
+    let _ = fs::remove_dir_all(trial);
+    assert!(Command::new("cp").arg("-a").args([dir, trial]).status().unwrap().success());
+    let stop = Arc::new(Stop { at, calls: AtomicU64::new(0) });
+    let hook = Arc::<Stop>::clone(&stop) as Arc<dyn Hook>;
+    let _ = write(&Store::open(trial, context(Some(hook))).unwrap());
+    (stop.calls.load(Ordering::Relaxed) >= at).then_some(())
+}
+
 #[test]
 fn recovery_of_a_long_log_after_a_stop_at_any_call_goes_on() {
-    let entries = scale("ENTRIES", 2_000);
+    let entries = scale("ENTRIES", 1_000);
     let root = tempfile::tempdir().unwrap();
-    let dir = root.path().join("store");
-    let store = init(&dir);
-    let note = |n: u64| format!("note {n}").into_bytes();
-    for first in (0..entries).step_by(1000) {
-        store.note(&(first..entries.min(first + 1000)).map(note).collect::<Vec<_>>()).unwrap();
+    let (dir, tree) = (root.path().join("store"), root.path().join("old"));
+    let (bare, trial) = (root.path().join("bare"), root.path().join("trial"));
+    for n in 0..3 {
+        run_with_snapshots(&tree, "job", "1.1.0", &format!("topic {n}"));
     }
-    // What the same write costs without anything to recover.
-    let (plain, worst) =
-        (timed(|| drop(open(&dir).note(&[note(entries)]).unwrap())), root.path().join("worst"));
-    drop(store);
-    let (mut slowest, mut interrupted) = (Duration::ZERO, 0);
-    for at in 1.. {
-        let _ = fs::remove_dir_all(&worst);
-        assert!(Command::new("cp").arg("-a").args([&dir, &worst]).status().unwrap().success());
-        let stop = Arc::new(Stop { at, calls: AtomicU64::new(0) });
-        let store = Store::open(&worst, context(Some(Arc::<Stop>::clone(&stop) as Arc<dyn Hook>))).unwrap();
-        let batch: Vec<Vec<u8>> = (0..100).map(|n| note(entries + 10 + n)).collect();
-        let _ = store.note(&batch);
-        drop(store);
-        if stop.calls.load(Ordering::Relaxed) < at {
-            break;
+    write(root.path().join("out/a.txt"), "a\n");
+    write(root.path().join("in/next.json"), "{}\n");
+    let notes = |n: u64| (0..n).map(|n| format!("note {n}").into_bytes()).collect::<Vec<_>>();
+    // One log with runs, and one without any.
+    for dir in [&dir, &bare] {
+        let store = init(dir);
+        if *dir != bare {
+            adopt(&store, &tree);
         }
-        interrupted += u64::from(!open(&worst).log().unwrap().pending.is_empty());
-        slowest = slowest.max(timed(|| drop(open(&worst).note(&[b"next".to_vec()]).unwrap())));
+        for done in (0..entries).step_by(1000) {
+            store.note(&notes((entries - done).min(1000))).unwrap();
+        }
+        // The first reader makes the index; that is not recovery.
+        store.list(&ListFilter::default()).unwrap();
     }
-    assert_eq!(failures(&open(&dir)), Vec::<String>::new());
-    assert!(interrupted > 0);
-    println!(
-        "{entries} entries: the next write after a stop at any of its predecessor's calls took at most {slowest:.1?}, \
-         one after nothing {plain:.1?}"
-    );
+    let (note, record): (Change<'_>, Change<'_>) =
+        (&|store| store.note(&[b"next".to_vec()]).map(drop), &|store| {
+            store.record(&options(root.path(), "next")).map(drop)
+        });
+    let several: Change<'_> = &|store| store.note(&notes(entries.div_ceil(1000))).map(drop);
+    let rewrite: Change<'_> = &|store| migrate(store).map(drop);
+    let cases = [
+        ("a note", "several notes", &dir, several, note),
+        ("a note", "several notes in a log without runs", &bare, several, note),
+        ("a recorded run", "several notes", &dir, several, record),
+        ("a recorded run", "a migration", &dir, rewrite, record),
+        ("a note", "a recorded run", &dir, record, note),
+    ];
+    for (next, stopped_one, dir, stopped_write, next_write) in cases {
+        let (mut slowest, mut interrupted, mut stops) = (Duration::ZERO, 0, 0);
+        for at in 1.. {
+            if stopped(dir, &trial, at, stopped_write).is_none() {
+                break;
+            }
+            stops += 1;
+            let store = open(&trial);
+            interrupted += u64::from(!store.log().unwrap().pending.is_empty());
+            slowest = slowest.max(timed(|| next_write(&store).unwrap()));
+        }
+        assert!(interrupted > 0, "{stopped_one}");
+        assert_eq!(failures(&open(&trial)), Vec::<String>::new());
+        // What the same write costs without anything to recover.
+        let _ = stopped(dir, &trial, u64::MAX, stopped_write);
+        let plain = timed(|| next_write(&open(&trial)).unwrap());
+        println!(
+            "{entries} entries: {next} after a stop at any of {stops} calls of {stopped_one} took at most {slowest:.1?}, \
+             after nothing {plain:.1?}"
+        );
+    }
 }
 
 fn timed(work: impl FnOnce()) -> Duration {

@@ -10,6 +10,7 @@
 mod check;
 mod memory;
 mod port;
+mod prepared;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -28,6 +29,7 @@ pub use super::segments::SegmentMark;
 pub use check::{BlobFinding, Checked, Cut, Sound};
 pub use memory::MemoryBlobs;
 pub use port::{BlobDamage, BlobError, Blobs};
+pub use prepared::Prepared;
 pub use writer::BlobWriter;
 
 /// Where large blobs lie.
@@ -162,6 +164,12 @@ impl LocalBlobs {
     pub fn find(&self, sha: &Sha256) -> Result<Option<BlobId>, BlobError> {
         let found = self.segments().locate_sha256(sha, true)?;
         Ok(found.into_iter().find_map(|(_, header)| header.ok()).map(|header| header.id))
+    }
+
+    /// Whether there may be a record of a small blob, as far as the tables in memory and the index say: for
+    /// deciding what to prepare, not for leaving a write out.
+    pub fn may_have(&self, id: &BlobId) -> bool {
+        self.segments().locate_blake3(&id.blake3, false).is_ok_and(|found| !found.is_empty())
     }
 
     /// Whether a blob is there, in a segment or on its own, with the stated length.

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::TryLockError;
 use std::io::{self, Read};
 
+use super::prepared::{Packed, Prepared};
 use super::{BlobError, FOLDER, LARGE_MODE, LocalBlobs, Placed, SegmentMark};
 use crate::backend::durable::{Appender, DiskError, NewFile};
-use crate::backend::segment::{BadRecord, Encoder, Place, encode_header};
+use crate::backend::segment::{BadRecord, Encoder, Place, encode_header, encode_packed};
 use crate::backend::segments::{self, Location, SegmentsError, segment_path};
 use crate::base::digest::{Blake3, BlobId, Hasher, Sha256};
 use crate::base::limits;
@@ -84,14 +85,28 @@ impl BlobWriter {
     /// Stores bytes in a segment whatever their size, up to 64 MiB.
     pub fn put_small(&mut self, bytes: &[u8]) -> Result<BlobId, BlobError> {
         let id = BlobId::of(bytes);
-        self.put_in_segment(&id, bytes)?;
+        self.put_in_segment(&id, bytes, None)?;
         Ok(id)
     }
 
     /// As [`BlobWriter::put`] for bytes whose digests the caller has just computed; they are believed.
     pub fn put_known(&mut self, id: &BlobId, bytes: &[u8]) -> Result<(), BlobError> {
+        self.put_as(id, bytes, None)
+    }
+
+    /// As [`BlobWriter::put_known`], for bytes that were prepared on another thread.
+    pub fn put_prepared(&mut self, prepared: &Prepared) -> Result<(), BlobError> {
+        self.put_as(&prepared.id, &prepared.bytes, prepared.packed.as_ref())
+    }
+
+    /// As [`BlobWriter::put_small`], for bytes that were prepared on another thread.
+    pub fn put_small_prepared(&mut self, prepared: &Prepared) -> Result<(), BlobError> {
+        self.put_in_segment(&prepared.id, &prepared.bytes, prepared.packed.as_ref())
+    }
+
+    fn put_as(&mut self, id: &BlobId, bytes: &[u8], packed: Option<&Packed>) -> Result<(), BlobError> {
         if id.bytes <= self.blobs.options().small_limit.min(limits::SEGMENT_BLOB_BYTES) {
-            self.put_in_segment(id, bytes)
+            self.put_in_segment(id, bytes, packed)
         } else {
             self.alive()?;
             if self.own_large.contains_key(&id.blake3) {
@@ -145,7 +160,12 @@ impl BlobWriter {
         if self.poisoned { Err(BlobError::Poisoned) } else { Ok(()) }
     }
 
-    fn put_in_segment(&mut self, id: &BlobId, bytes: &[u8]) -> Result<(), BlobError> {
+    fn put_in_segment(
+        &mut self,
+        id: &BlobId,
+        bytes: &[u8],
+        packed: Option<&Packed>,
+    ) -> Result<(), BlobError> {
         self.alive()?;
         let limit = limits::SEGMENT_BLOB_BYTES;
         if bytes.len() as u64 > limit {
@@ -155,7 +175,7 @@ impl BlobWriter {
         if self.own.get(&id.sha256) == Some(id) || self.is_shared(id)? {
             return Ok(());
         }
-        let written = self.append(id, bytes);
+        let written = self.append(id, bytes, packed);
         self.poisoned = written.is_err();
         written
     }
@@ -188,14 +208,18 @@ impl BlobWriter {
         Ok(false)
     }
 
-    fn append(&mut self, id: &BlobId, bytes: &[u8]) -> Result<(), BlobError> {
+    fn append(&mut self, id: &BlobId, bytes: &[u8], packed: Option<&Packed>) -> Result<(), BlobError> {
         let mut open = match self.current.take() {
             Some(open) => open,
             None => self.claim()?,
         };
         let store_id = self.blobs.options().store_id;
         let place = Place { store_id, number: open.number, offset: open.file.end() };
-        let record = self.encoder.encode(&place, id, bytes).map_err(|why: BadRecord| BlobError::Damaged {
+        let record = match packed {
+            Some(Packed(packed)) => encode_packed(&place, id, bytes, packed.as_deref()),
+            None => self.encoder.encode(&place, id, bytes),
+        };
+        let record = record.map_err(|why: BadRecord| BlobError::Damaged {
             place: "the bytes to be stored".to_owned(),
             damage: why.into(),
         })?;

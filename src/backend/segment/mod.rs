@@ -250,38 +250,55 @@ impl Encoder {
         Self { compressor: zstd::bulk::Compressor::new(LEVEL).ok() }
     }
 
-    /// The bytes of a record at a place. They are packed where that saves at least an eighth.
+    /// The bytes of a record at a place, packed as [`Encoder::pack`] says.
     ///
     /// # Errors
     /// [`BadRecord::Length`] above [`limits::SEGMENT_BLOB_BYTES`], or if `id` states another length.
     pub fn encode(&mut self, place: &Place, id: &BlobId, bytes: &[u8]) -> Result<Vec<u8>, BadRecord> {
-        if id.bytes != bytes.len() as u64 || id.bytes > limits::SEGMENT_BLOB_BYTES {
-            return Err(BadRecord::Length);
-        }
-        let packed = if bytes.len() < SMALLEST_PACKED {
-            None
-        } else {
-            let packed = self.compressor.as_mut().and_then(|compressor| compressor.compress(bytes).ok());
-            packed.filter(|packed| packed.len() <= bytes.len() - bytes.len() / 8)
-        };
-        let (codec, stored) = match &packed {
-            Some(packed) => (1u8, packed.as_slice()),
-            None => (0u8, bytes),
-        };
-        let mut out = Vec::with_capacity((RECORD_HEADER_LEN + CHECK_LEN) as usize + stored.len());
-        out.extend_from_slice(RECORD_MAGIC);
-        out.extend_from_slice(&[codec, 0, 0, 0]);
-        out.extend_from_slice(&(stored.len() as u64).to_le_bytes());
-        out.extend_from_slice(&id.bytes.to_le_bytes());
-        out.extend_from_slice(id.sha256.as_bytes());
-        out.extend_from_slice(id.blake3.as_bytes());
-        let check = place.check(&RECORD_HEADER_KEY, &[&out]);
-        out.extend_from_slice(&check);
-        let check = place.check(&RECORD_KEY, &[&out, stored]);
-        out.extend_from_slice(stored);
-        out.extend_from_slice(&check);
-        Ok(out)
+        let packed = self.pack(bytes);
+        encode_packed(place, id, bytes, packed.as_deref())
     }
+
+    /// The bytes packed, where that saves at least an eighth.
+    pub fn pack(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if bytes.len() < SMALLEST_PACKED {
+            return None;
+        }
+        let packed = self.compressor.as_mut()?.compress(bytes).ok()?;
+        (packed.len() <= bytes.len() - bytes.len() / 8).then_some(packed)
+    }
+}
+
+/// The bytes of a record at a place, packed already, or to be stored as they are.
+///
+/// # Errors
+/// As [`Encoder::encode`].
+pub fn encode_packed(
+    place: &Place,
+    id: &BlobId,
+    bytes: &[u8],
+    packed: Option<&[u8]>,
+) -> Result<Vec<u8>, BadRecord> {
+    if id.bytes != bytes.len() as u64 || id.bytes > limits::SEGMENT_BLOB_BYTES {
+        return Err(BadRecord::Length);
+    }
+    let (codec, stored) = match packed {
+        Some(packed) => (1u8, packed),
+        None => (0u8, bytes),
+    };
+    let mut out = Vec::with_capacity((RECORD_HEADER_LEN + CHECK_LEN) as usize + stored.len());
+    out.extend_from_slice(RECORD_MAGIC);
+    out.extend_from_slice(&[codec, 0, 0, 0]);
+    out.extend_from_slice(&(stored.len() as u64).to_le_bytes());
+    out.extend_from_slice(&id.bytes.to_le_bytes());
+    out.extend_from_slice(id.sha256.as_bytes());
+    out.extend_from_slice(id.blake3.as_bytes());
+    let check = place.check(&RECORD_HEADER_KEY, &[&out]);
+    out.extend_from_slice(&check);
+    let check = place.check(&RECORD_KEY, &[&out, stored]);
+    out.extend_from_slice(stored);
+    out.extend_from_slice(&check);
+    Ok(out)
 }
 
 /// The bytes of one record; [`Encoder`] makes many.

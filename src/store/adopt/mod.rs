@@ -5,6 +5,7 @@
 //! with a dot are staging folders; `inputs` and `outputs` are parts of runs, never runs. The source
 //! is only read.
 
+mod ahead;
 mod find;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::ahead::in_order;
 use super::commit::{Change, Operation, What};
 use super::facts::{self, ManifestBytes, PriorFiles, join};
 use super::source;
@@ -21,16 +23,15 @@ use super::{Conflict, Store, StoreError};
 use crate::backend::Disk;
 use crate::base::digest::{BlobId, Sha256};
 use crate::base::id::{JobId, OperationId, RunKey};
-use crate::base::json::{self, Pointer};
 use crate::base::limits;
 use crate::format::entry::EntryKind;
 use crate::format::file_list::FileEntry;
 use crate::format::finding::{Exceptions, Finding};
-use crate::format::manifest::Manifest;
 use crate::format::paths;
 use crate::plan::adopt::{self, Refusal};
 use crate::plan::verify::Found;
 use crate::schema::{Facts, FileFact, Pack};
+use ahead::{Contents, ReadRun};
 use find::Candidate;
 
 /// How to adopt.
@@ -172,12 +173,18 @@ impl Store {
         let mut stage: Option<Stage> = None;
         let mut staged: Vec<StagedRun> = Vec::new();
         let mut coming: HashMap<RunKey, HashMap<String, Sha256>> = HashMap::new();
+        let mut unknown = Vec::with_capacity(chunk.len());
         for (candidate, print) in chunk.iter().zip(prints) {
-            if let Some(key) = self.known_run(operation, cache, print.as_ref())? {
-                report.seen.push(seen(candidate, Adopted::Already { key }));
-                continue;
+            match self.known_run(operation, cache, print.as_ref())? {
+                Some(key) => report.seen.push(seen(candidate, Adopted::Already { key })),
+                None => unknown.push((candidate, print)),
             }
-            let run = self.stage_candidate(operation, &mut stage, from, candidate, &coming);
+        }
+        let reader = ahead::Reader::new(self, from);
+        let mut take = |(candidate, print): (&Candidate, Option<Fingerprint>), read| {
+            let read: Result<ReadRun, StoreError> = read;
+            let run = read
+                .and_then(|read| self.stage_candidate(operation, &mut stage, from, candidate, read, &coming));
             match run {
                 Ok(Staged::Here(run)) => {
                     if let Some(print) = &print {
@@ -198,7 +205,17 @@ impl Store {
                 }
                 Err(error) => return Err(error),
             }
-        }
+            Ok(())
+        };
+        let pieces = pieces(unknown, ahead::RUNS);
+        in_order(
+            pieces.into_iter(),
+            |piece| {
+                let read = reader.read(&piece);
+                piece.into_iter().zip(read).collect::<Vec<_>>()
+            },
+            |piece| piece.into_iter().try_for_each(|(one, read)| take(one, read)),
+        )?;
         let Some(mut stage) = stage else { return Ok(()) };
         let mut changes = Vec::new();
         for run in &mut staged {
@@ -270,38 +287,39 @@ impl Store {
         stage: &mut Option<Stage>,
         from: &Tree<'_>,
         candidate: &Candidate,
+        read: ReadRun,
         coming: &HashMap<RunKey, HashMap<String, Sha256>>,
     ) -> Result<Staged, StoreError> {
-        let &Tree { disk, pack, options } = from;
+        let ReadRun { key, manifest, contents } = read;
         let refused = |why: String| StoreError::Input { path: candidate.place.clone(), why };
-        let path = join(&candidate.place, paths::MANIFEST);
-        let bytes =
-            disk.read(&path, limits::JSON_BYTES as u64).map_err(|error| refused(error.to_string()))?;
-        let manifest = Manifest::parse(&bytes).map_err(|error| refused(format!("manifest.json: {error}")))?;
-        let derived = derived_job(disk, &candidate.place, pack, &bytes);
-        let key = adopt::place(&candidate.name, &manifest, derived.as_deref(), options.job.as_ref())
-            .map_err(|refusal| refused(refusal.to_string()))?;
         if coming.contains_key(&key) {
             return Err(refused(format!("another folder of this tree is {key} too")));
         }
         if operation.states()?.get(&key)?.is_some() {
-            let found = listed(disk, candidate)?;
-            let run = StagedRun::comparable(candidate, key.clone(), BlobId::of(&bytes), found);
+            let found = match contents? {
+                Contents::Listed(found) => found,
+                // Another process brought it in just now.
+                Contents::Tree(..) => ahead::listed(from.disk, candidate)?,
+            };
+            let run = StagedRun::comparable(candidate, key.clone(), manifest.id(), found);
             return match self.same_run(operation, &key, &run)? {
                 Ok(()) => Ok(Staged::Here(Box::new(run))),
                 Err(refusal) => Err(refused(refusal.to_string())),
             };
         }
+        let (tree, ahead) = match contents? {
+            Contents::Tree(tree, ahead) => (tree, ahead),
+            // Something lies in the run's place that the log does not have.
+            Contents::Listed(_) => (ahead::tree(from.disk, candidate)?, Vec::new()),
+        };
         let stage = match stage {
             Some(stage) => stage,
             None => stage.insert(operation.stage()?),
         };
-        let below = disk.below(&candidate.place).map_err(|error| refused(error.to_string()))?;
-        let tree = source::tree(below, &candidate.place, &|name| name == paths::MANIFEST)?;
         let mut folder: RunFolder = stage.run_folder()?;
-        stage.add_tree(&mut folder, "", &tree)?;
+        stage.add_tree(&mut folder, "", &tree, ahead)?;
         let staged = folder.path.clone();
-        let (manifest, files, entries) = stage.end_run(folder, &bytes)?;
+        let (manifest, files, entries) = stage.end_run(folder, &manifest)?;
         Ok(Staged::Run(Box::new(StagedRun {
             place: candidate.place.clone(),
             key,
@@ -394,36 +412,19 @@ impl StagedRun {
     }
 }
 
+/// A list cut into pieces of at most so many.
+fn pieces<T>(mut list: Vec<T>, most: usize) -> Vec<Vec<T>> {
+    let mut pieces = Vec::new();
+    while list.len() > most {
+        let rest = list.split_off(most);
+        pieces.push(std::mem::replace(&mut list, rest));
+    }
+    pieces.push(list);
+    pieces
+}
+
 fn seen(candidate: &Candidate, result: Adopted) -> Seen {
     Seen { place: candidate.place.clone(), result }
-}
-
-/// A candidate's files as a file list would have them, hashed and not copied.
-fn listed(disk: &Disk, candidate: &Candidate) -> Result<Vec<FileEntry>, StoreError> {
-    let refused = |path: &str, why: String| StoreError::Input { path: join(&candidate.place, path), why };
-    let folder = facts::folder(disk, &candidate.place, None)?;
-    let mut entries = Vec::with_capacity(folder.found.len());
-    for (path, found) in &folder.found {
-        let place =
-            path.parse().map_err(|error: crate::base::name::PathError| refused(path, error.to_string()))?;
-        entries.push(match found {
-            Found::Dir => FileEntry::dir(place),
-            Found::File { blob, exec } => FileEntry::file(place, *blob, *exec),
-            Found::Special(what) => {
-                let why = format!("it is a {what}; only regular files and folders are recorded");
-                return Err(refused(path, why));
-            }
-            Found::Unreadable(why) => return Err(refused(path, why.clone())),
-        });
-    }
-    Ok(entries)
-}
-
-/// The job that the pack's facts give a run whose manifest has none.
-fn derived_job(disk: &Disk, place: &str, pack: &Pack, manifest: &[u8]) -> Option<String> {
-    let doc = json::scan(manifest).ok()?;
-    let facts = read_facts(disk, place, pack, &[]);
-    pack.derive(&doc, &Pointer::from_tokens(["job_id"]), &facts)
 }
 
 /// The side facts that a pack's migrations want, read from a run's folder. What cannot be read is

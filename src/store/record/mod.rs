@@ -18,7 +18,7 @@ use super::commit::{Change, Operation, What};
 use super::source::{self, Reading};
 use super::stage::{RunFolder, Stage};
 use super::{CommandLine, Conflict, Store, StoreError, Streams, VerifyOptions};
-use crate::backend::FileLock;
+use crate::backend::{FileLock, Prepared};
 use crate::base::digest::{BlobId, Hasher, Sha256};
 use crate::base::id::{JobId, OperationId, RunId, RunKey};
 use crate::base::json;
@@ -256,7 +256,7 @@ impl Store {
             exit_status: exit_code,
         };
         let staged = folder.path.clone();
-        let (manifest, list, entries) = stage.end_run(folder, &manifest.to_bytes())?;
+        let (manifest, list, entries) = stage.end_run(folder, &Prepared::of(manifest.to_bytes()))?;
         let what = What::New {
             kind: EntryKind::Recorded,
             manifest: manifest.sha256,
@@ -358,7 +358,7 @@ impl Store {
                     let tree = source::tree(disk.below(output.as_str())?, output.as_str(), &|_| false)?;
                     let below = place.map_or("outputs".to_owned(), |place| place.to_string());
                     stage.add_dir(folder, below.parse().expect("outputs and what lies below are paths"))?;
-                    outputs.extend(stage.add_tree(folder, &below, &tree)?);
+                    outputs.extend(stage.add_tree(folder, &below, &tree, Vec::new())?);
                 }
                 Some(other) => {
                     let why =
