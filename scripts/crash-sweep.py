@@ -28,6 +28,8 @@ OTHERS = "EIO ENOSPC EDQUOT EACCES EINTR EROFS"
 # Calls that a kernel may not have, or a filesystem not offer: refusing these must be got around.
 ABSENT = {"openat2": "ENOSYS", "renameat2": "EINVAL", "fallocate": "EOPNOTSUPP", "ioctl": "EOPNOTSUPP"}
 PROGRAM = ""
+# What takes this many seconds hangs: a machine may be busy, or stop the sweep for a while.
+HANGS = 1800
 # A pack for documents outside the store: a member gets a value, and the version is written down.
 PACK = """
 [pack]
@@ -112,7 +114,7 @@ COMMANDS = [
 def run(argv, cwd, wrap=()):
     env = {"HOME": os.path.join(cwd, "home"), "PATH": os.environ["PATH"], "RAYON_NUM_THREADS": "1"}
     argv = [*wrap, PROGRAM, "--actor", "sweep", *argv]
-    return subprocess.run(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+    return subprocess.run(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=HANGS)
 
 
 def must(argv, cwd):

@@ -131,9 +131,13 @@ impl Manifest {
 
     /// Reads a manifest that was scanned.
     pub fn of(doc: &json::Doc<'_>) -> Result<Self, ManifestError> {
-        let root = doc.root();
-        let found = match root.kind() {
-            json::Kind::Object => return Ok(Self::read(root)),
+        Self::check(doc).map(|()| Self::read(doc.root()))
+    }
+
+    /// Whether a document that was scanned is a manifest.
+    pub fn check(doc: &json::Doc<'_>) -> Result<(), ManifestError> {
+        let found = match doc.root().kind() {
+            json::Kind::Object => return Ok(()),
             json::Kind::Array => "a list",
             json::Kind::String => "a string",
             json::Kind::Number => "a number",

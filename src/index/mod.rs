@@ -3,22 +3,25 @@
 //!
 //! Rows of the log part follow from the entries, rows of the disk part from the manifests as they
 //! lie. Every table is keyed by what the row is about, so that an index brought up to date entry by
-//! entry and one rebuilt from nothing are equal row for row.
+//! entry and one rebuilt from nothing are equal row for row, but for the marks by which a manifest that
+//! looks as it did is not read again.
 
 mod query;
 mod write;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::base::digest::Sha256;
 use crate::format::head::Head;
-pub use query::{ListFilter, Listed, Problem, QueryResult, RunRow, Value};
-pub use write::{FileRow, LogRow, ManifestRow};
+pub use query::{KnownRun, ListFilter, Listed, Problem, QueryResult, RunRow, Value};
+pub use write::{FileRow, LogRow, ManifestRow, Mark};
 
-/// The version of the tables; an index with another is rebuilt.
-const TABLES_VERSION: i64 = 3;
+/// The version of the tables, and of what is read in a manifest; an index with another is rebuilt.
+const TABLES_VERSION: i64 = 4;
 
 /// Why the index cannot be used. It can always be rebuilt.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,8 @@ pub enum IndexError {
 pub struct Index {
     db: Connection,
     path: PathBuf,
+    /// Whether it is being filled from nothing, so that no row can be in the way of another.
+    empty: bool,
 }
 
 impl Index {
@@ -84,8 +89,9 @@ impl Index {
         Self::from_db(Connection::open_in_memory(), path)?.begin()
     }
 
-    fn begin(self) -> Result<Self, IndexError> {
-        self.batch(include_str!("schema.sql"))?;
+    fn begin(mut self) -> Result<Self, IndexError> {
+        self.empty = true;
+        self.batch(concat!("BEGIN;\n", include_str!("schema.sql"), "COMMIT"))?;
         self.set_meta("tables", TABLES_VERSION)?;
         self.set_meta("log_size", 0)?;
         Ok(self)
@@ -96,7 +102,7 @@ impl Index {
         let db = db.map_err(at)?;
         db.busy_timeout(Duration::from_secs(30)).map_err(at)?;
         db.set_prepared_statement_cache_capacity(64);
-        let index = Self { db, path: path.to_owned() };
+        let index = Self { db, path: path.to_owned(), empty: false };
         // Changes touch pages all over the file: with the default of 2 MiB each is read and spilled
         // many times over.
         index.batch("PRAGMA cache_size = -65536")?;
@@ -150,8 +156,27 @@ impl Index {
     /// Whether the index has taken in exactly this log. The root tells a log of the same size that
     /// is another one, such as that of a store put back from a backup.
     pub fn is_at(&self, head: &Head) -> bool {
-        let root: Option<String> = self.meta("log_root").ok().flatten();
-        self.log_size().is_ok_and(|size| size == head.size) && root == Some(head.root.to_string())
+        self.log_size().is_ok_and(|size| size == head.size) && self.has_root(&head.root)
+    }
+
+    /// Whether the log taken in has this root.
+    pub fn has_root(&self, root: &Sha256) -> bool {
+        let known: Option<String> = self.meta("log_root").ok().flatten();
+        known == Some(root.to_string())
+    }
+
+    /// Whether this program was the last to write to the file. SQLite counts transactions in the file's
+    /// header, and each of ours leaves the count that it ends with.
+    pub fn is_own_work(&self) -> bool {
+        let known: Option<i64> = self.meta("writes").ok().flatten();
+        known.is_some() && known == self.writes_so_far()
+    }
+
+    /// The file change counter (SQLite's file format, 1.3.7).
+    fn writes_so_far(&self) -> Option<i64> {
+        let mut header = [0; 28];
+        std::fs::File::open(&self.path).ok()?.read_exact(&mut header).ok()?;
+        Some(i64::from(u32::from_be_bytes([header[24], header[25], header[26], header[27]])))
     }
 
     /// How many log entries the index has taken in.

@@ -1,12 +1,13 @@
 //! Questions to the index.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{Index, IndexError};
+use super::{Index, IndexError, Mark};
 use crate::base::digest::Sha256;
-use crate::base::id::{JobId, RunKey};
+use crate::base::id::{IdError, JobId, RunKey};
 use crate::base::name::fold_key;
 
 /// What the index says of a run's place in the log.
@@ -24,6 +25,17 @@ pub struct RunRow {
     pub files: Sha256,
     /// The findings that it came in with.
     pub exceptions: Option<Sha256>,
+}
+
+/// A run as a look at its manifest begins from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownRun {
+    /// The run.
+    pub key: RunKey,
+    /// The log index of its first entry.
+    pub first_entry: u64,
+    /// What the kernel told of its manifest when it was read.
+    pub mark: Option<Mark>,
 }
 
 /// Which runs to list.
@@ -107,15 +119,14 @@ fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }
 
-fn key(row: &Row<'_>) -> rusqlite::Result<RunKey> {
-    let bad = |column, error| {
+fn id<T: FromStr<Err = IdError>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    row.get_ref(column)?.as_str()?.parse().map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
-    };
-    let (job, run): (String, String) = (row.get(0)?, row.get(1)?);
-    Ok(RunKey {
-        job: job.parse().map_err(|error: crate::base::id::IdError| bad(0, error))?,
-        run: run.parse().map_err(|error: crate::base::id::IdError| bad(1, error))?,
     })
+}
+
+fn key(row: &Row<'_>) -> rusqlite::Result<RunKey> {
+    Ok(RunKey { job: id(row, 0)?, run: id(row, 1)? })
 }
 
 impl Index {
@@ -137,6 +148,12 @@ impl Index {
             })
         };
         self.first(sql, [run.job.as_str(), run.run.as_str()], found)
+    }
+
+    /// The log index of a run's first entry.
+    pub fn first_entry(&self, run: &RunKey) -> Result<Option<u64>, IndexError> {
+        let sql = "SELECT first_entry FROM runs WHERE job_id = ?1 AND run_id = ?2";
+        self.first(sql, [run.job.as_str(), run.run.as_str()], |row| unsigned(row, 0))
     }
 
     /// The file lists of those of the runs that the index knows, in one transaction.
@@ -177,6 +194,21 @@ impl Index {
     /// All runs, by job and id.
     pub fn all_runs(&self) -> Result<Vec<RunKey>, IndexError> {
         self.keys("SELECT job_id, run_id FROM runs ORDER BY job_id, run_id", [])
+    }
+
+    /// The jobs, in order.
+    pub fn jobs(&self) -> Result<Vec<JobId>, IndexError> {
+        self.rows("SELECT job_id FROM jobs ORDER BY job_id", [], |row| id(row, 0))
+    }
+
+    /// The runs of one job, in order, with the marks of their manifests.
+    pub fn known_of_job(&self, job: &JobId) -> Result<Vec<KnownRun>, IndexError> {
+        let sql = "SELECT r.run_id, r.first_entry, m.mark FROM runs r LEFT JOIN marks m USING (first_entry) \
+                   WHERE r.job_id = ?1 ORDER BY r.run_id";
+        self.rows(sql, [job.as_str()], |row| {
+            let key = RunKey { job: job.clone(), run: id(row, 0)? };
+            Ok(KnownRun { key, first_entry: unsigned(row, 1)?, mark: row.get(2)? })
+        })
     }
 
     /// The runs of one job.

@@ -1,4 +1,5 @@
--- The tables of index.sqlite. Every row follows from the store; none is kept anywhere else.
+-- The tables of index.sqlite. Every row but those of marks follows from the store; none is kept
+-- anywhere else.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE jobs (job_id TEXT PRIMARY KEY, fold TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE runs (
@@ -79,6 +80,13 @@ CREATE TABLE entries (
   after_sha256 TEXT,
   actor TEXT NOT NULL,
   reason TEXT
+);
+-- What the kernel told of a manifest when its row was made, by the run's first log entry: where it
+-- tells the same again the manifest need not be read. No answer rests on it, and of two equal indexes
+-- one may have marks that the other lacks.
+CREATE TABLE marks (
+  first_entry INTEGER PRIMARY KEY,
+  mark BLOB NOT NULL
 );
 CREATE TABLE problems (
   job_id TEXT NOT NULL,

@@ -25,6 +25,9 @@ pub struct LogRow<'a> {
 /// One file of a run.
 pub type FileRow = FileEntry;
 
+/// What the kernel told of a manifest, made short.
+pub type Mark = [u8; 16];
+
 /// A run's manifest as it lies on the disk.
 pub enum ManifestRow<'a> {
     /// It reads.
@@ -59,6 +62,7 @@ impl Index {
     pub fn commit_changes(&self, head: &Head) -> Result<(), IndexError> {
         self.set_meta("log_size", int(head.size))?;
         self.set_meta("log_root", head.root.to_string())?;
+        self.set_meta("writes", self.writes_so_far().map(|writes| writes + 1))?;
         self.batch("COMMIT")
     }
 
@@ -73,14 +77,15 @@ impl Index {
         self.batch(include_str!("lookups.sql"))
     }
 
-    fn put(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), IndexError> {
+    /// Gives the number of rows that changed.
+    fn put(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, IndexError> {
         let mut statement = self.db.prepare_cached(sql).map_err(|source| self.at(source))?;
-        statement.execute(values).map_err(|source| self.at(source))?;
-        Ok(())
+        statement.execute(values).map_err(|source| self.at(source))
     }
 
-    /// Takes in an entry: rows of `entries`, `runs`, `revisions`, `migrations`, `jobs`.
-    pub fn put_entry(&self, row: &LogRow<'_>) -> Result<(), IndexError> {
+    /// Takes in an entry: rows of `entries`, `runs`, `revisions`, `migrations`, `jobs`. Tells whether it
+    /// brings in a run that was not there.
+    pub fn put_entry(&self, row: &LogRow<'_>) -> Result<bool, IndexError> {
         let LogRow { index, entry, .. } = row;
         let text = |digest: &Option<Sha256>| digest.map(|digest| digest.to_string());
         self.put(
@@ -100,8 +105,8 @@ impl Index {
                 text(&entry.reason),
             ],
         )?;
-        let Some(key) = entry.run() else { return Ok(()) };
-        self.put_run(&key, row)?;
+        let Some(key) = entry.run() else { return Ok(false) };
+        let new = self.put_run(&key, row)?;
         let (job, run) = (key.job.as_str(), key.run.as_str());
         if entry.before != entry.after {
             self.put(
@@ -129,17 +134,19 @@ impl Index {
                 ],
             )?;
         }
-        Ok(())
+        Ok(new)
     }
 
-    fn put_run(&self, key: &RunKey, row: &LogRow<'_>) -> Result<(), IndexError> {
+    fn put_run(&self, key: &RunKey, row: &LogRow<'_>) -> Result<bool, IndexError> {
         let LogRow { index, leaf, entry } = row;
         let (job, run) = (key.job.as_str(), key.run.as_str());
         let text = |digest: &Option<Sha256>| digest.map(|digest| digest.to_string());
         if matches!(entry.kind, EntryKind::Recorded | EntryKind::Adopted) {
             self.put("INSERT OR REPLACE INTO jobs VALUES (?1,?2)", params![job, fold_key(job)])?;
-            return self.put(
-                "INSERT OR REPLACE INTO runs VALUES (?1,?2,?3,?4,?5,?5,?6,?7,?8,?9,?10,?10)",
+            // A log that brings a run in twice is for verify to report; its first entry stays the first.
+            let rows = self.put(
+                "INSERT INTO runs VALUES (?1,?2,?3,?4,?5,?5,?6,?7,?8,?9,?10,?10) \
+                 ON CONFLICT (job_id, run_id) DO NOTHING",
                 params![
                     job,
                     run,
@@ -152,7 +159,10 @@ impl Index {
                     text(&entry.exceptions),
                     entry.time.to_string(),
                 ],
-            );
+            )?;
+            if rows == 1 {
+                return Ok(true);
+            }
         }
         self.put(
             "UPDATE runs SET run_seq = ?3, last_entry = ?4, last_leaf = ?5, manifest_sha256 = ?6, changed_at = ?7 \
@@ -166,7 +176,8 @@ impl Index {
                 text(&entry.after),
                 entry.time.to_string(),
             ],
-        )
+        )?;
+        Ok(false)
     }
 
     /// Takes in the file list of a run.
@@ -195,19 +206,29 @@ impl Index {
         Ok(())
     }
 
-    /// Takes in a run's manifest as it lies on the disk, in place of what was known of it.
-    pub fn put_manifest(&self, key: &RunKey, row: &ManifestRow<'_>) -> Result<(), IndexError> {
-        let (job, run) = (key.job.as_str(), key.run.as_str());
-        self.put("DELETE FROM problems WHERE job_id = ?1 AND run_id = ?2", [job, run])?;
+    /// Takes in a run's manifest as it lies on the disk, in place of what was known of it. The mark, where
+    /// there is one, says which manifest was read.
+    pub fn put_manifest(
+        &self,
+        key: &RunKey,
+        first_entry: u64,
+        row: &ManifestRow<'_>,
+        mark: Option<&Mark>,
+    ) -> Result<(), IndexError> {
+        let (job, run, at) = (key.job.as_str(), key.run.as_str(), int(first_entry));
+        if !self.empty {
+            self.put("DELETE FROM problems WHERE job_id = ?1 AND run_id = ?2", [job, run])?;
+            self.put("DELETE FROM marks WHERE first_entry = ?1", [at])?;
+        }
         match row {
             ManifestRow::Bad { code, detail } => {
-                self.put("DELETE FROM run_index WHERE job_id = ?1 AND run_id = ?2", [job, run])?;
-                self.put("INSERT INTO problems VALUES (?1,?2,?3,?4)", params![job, run, code, detail])
+                self.put("DELETE FROM run_index WHERE first_entry = ?1", [at])?;
+                return self.put_problem(key, code, detail);
             }
             ManifestRow::Good { manifest, text, sha256 } => self.put(
-                "INSERT OR REPLACE INTO run_index SELECT first_entry,?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12 \
-                 FROM runs WHERE job_id = ?1 AND run_id = ?2",
+                "INSERT OR REPLACE INTO run_index VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
                 params![
+                    at,
                     job,
                     run,
                     manifest.job_ref,
@@ -221,7 +242,24 @@ impl Index {
                     manifest.started_at,
                     manifest.finished_at,
                 ],
-            ),
+            )?,
+        };
+        if let Some(mark) = mark {
+            self.put("INSERT INTO marks VALUES (?1,?2)", params![at, mark])?;
         }
+        Ok(())
+    }
+
+    /// Says that something is wrong with what lies in a run's place.
+    pub fn put_problem(&self, key: &RunKey, code: &str, detail: &str) -> Result<(), IndexError> {
+        let (job, run) = (key.job.as_str(), key.run.as_str());
+        self.put("INSERT OR REPLACE INTO problems VALUES (?1,?2,?3,?4)", [job, run, code, detail])?;
+        Ok(())
+    }
+
+    /// Drops all problems of one kind, before those that there are now are put.
+    pub fn drop_problems(&self, code: &str) -> Result<(), IndexError> {
+        self.put("DELETE FROM problems WHERE code = ?1", [code])?;
+        Ok(())
     }
 }

@@ -63,7 +63,28 @@ struct At<'s, 't> {
     met: &'s Met,
 }
 
+/// A document and what its pack says about it, found out once for all who ask.
+pub struct Told<'d, 't> {
+    doc: &'d Doc<'t>,
+    met: Met,
+    detection: Detection,
+}
+
+impl Told<'_, '_> {
+    /// What the pack says.
+    pub fn detection(&self) -> &Detection {
+        &self.detection
+    }
+}
+
 impl Pack {
+    /// Tells which shape a document has, for a migration that may follow.
+    pub fn tell<'d, 't>(&self, doc: &'d Doc<'t>) -> Told<'d, 't> {
+        let mut met = Met::of(doc);
+        let detection = self.detect_met(doc, &mut met);
+        Told { doc, met, detection }
+    }
+
     /// Migrates a document to a version, the head unless told otherwise.
     ///
     /// Without a stamp no history record is written: that is migrating on read. At the target
@@ -75,7 +96,21 @@ impl Pack {
         facts: &Facts,
         stamp: Option<&Stamp>,
     ) -> Outcome {
-        match self.try_migrate(text, target.unwrap_or(&self.head), facts, stamp) {
+        match json::scan(text) {
+            Ok(doc) => self.migrate_told(self.tell(&doc), target, facts, stamp),
+            Err(error) => Outcome::Refused(error.into()),
+        }
+    }
+
+    /// As [`migrate`](Self::migrate), of a document that was looked at.
+    pub fn migrate_told(
+        &self,
+        told: Told<'_, '_>,
+        target: Option<&str>,
+        facts: &Facts,
+        stamp: Option<&Stamp>,
+    ) -> Outcome {
+        match self.try_migrate(told, target.unwrap_or(&self.head), facts, stamp) {
             Ok(outcome) => outcome,
             Err(refusal) => Outcome::Refused(refusal),
         }
@@ -83,14 +118,14 @@ impl Pack {
 
     fn try_migrate(
         &self,
-        text: &[u8],
+        told: Told<'_, '_>,
         target: &str,
         facts: &Facts,
         stamp: Option<&Stamp>,
     ) -> Result<Outcome, Refusal> {
-        let doc = json::scan(text)?;
-        let mut met = Met::of(&doc);
-        let (version, variant, rule) = match self.detect_met(&doc, &mut met) {
+        let Told { doc, met, detection } = told;
+        let text = doc.text().as_bytes();
+        let (version, variant, rule) = match detection {
             Detection::Known { version, variant } => (version, variant, None),
             Detection::Legacy { rule, version, variant } => (version, variant, Some(rule)),
             other => return Err(Refusal::Detection(other)),
@@ -105,7 +140,7 @@ impl Pack {
         }
 
         let mut work = Work::new(self, facts);
-        let source = At { doc: &doc, met: &met };
+        let source = At { doc, met: &met };
         let (mut held, path) = work.along(source, &version, rule.as_deref(), &route)?;
         let to = path.last().cloned().unwrap_or_default();
         let stops = route.iter().map(|number| self.migrations[*number].to.clone());
@@ -130,7 +165,7 @@ impl Pack {
         }
         let Work { changes, preserved, stages, mut touched, .. } = work;
         if let Some(held) = held.as_mut().filter(|_| stages > 1) {
-            let places = |after: &Doc<'_>| differences(&doc, after).into_iter().map(|one| one.at).collect();
+            let places = |after: &Doc<'_>| differences(doc, after).into_iter().map(|one| one.at).collect();
             touched = held.text.with(|after| places(after));
         }
         let bytes = held.map_or_else(|| text.to_vec(), |held| held.text.into_bytes());

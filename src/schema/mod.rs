@@ -125,6 +125,7 @@ pub use deprecated::Deprecation;
 pub use detect::Detection;
 pub use draft::{Draft, DraftError, Sample, draft};
 pub use end::{Destination, End};
+pub use engine::Told;
 pub use error::{PackError, PackErrorKind};
 pub use expr::{ExprErrorKind, Invalid};
 pub use fact::{FactFormat, FactSource, FactSpec, Facts, FileFact};

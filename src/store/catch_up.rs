@@ -1,52 +1,23 @@
 //! Keeping the index: bringing it up to date, building it anew, doing without a place to write it.
 
-use std::collections::BTreeSet;
-
-use rayon::prelude::*;
-
-use super::ahead::in_order;
+use super::rows::{Manifests, Unreadable};
 use super::{LogView, Store, StoreError};
-use crate::backend::{DiskError, FileLock};
+use crate::backend::FileLock;
 use crate::base::digest::Sha256;
-use crate::base::id::RunKey;
-use crate::base::limits;
-use crate::format::entry::{Entry, EntryKind};
 use crate::format::file_list::{FileEntry, ListBlob};
-use crate::format::finding::Code;
-use crate::format::manifest::Manifest;
 use crate::format::paths;
-use crate::index::{Index, LogRow, ManifestRow};
-use crate::plan::replay;
+use crate::index::Index;
+use crate::merkle;
 
-/// Manifests read ahead of the one thread that writes rows, and entries: whole bundles of them.
-const READ_AHEAD: usize = 512;
-const ENTRIES_AHEAD: u64 = 4 * limits::TILE_WIDTH;
+/// Below so many changes an index is brought up to date, whatever its size.
+const FEW_CHANGES: u64 = 1000;
 
-/// An entry on its way into the index.
-struct Logged {
-    at: u64,
-    leaf: Sha256,
-    entry: Entry,
-    /// The files of a run that it brings in.
-    files: Vec<FileEntry>,
-}
-
-/// What becomes of a manifest that the kernel would not let us read.
-#[derive(Clone, Copy, PartialEq)]
-enum Unreadable {
-    /// The tables are not written: what failed once may go well the next time, and a row that is
-    /// wrong would stay.
-    Stops,
-    /// It is a row that says so: tables for one command, or asked for by name.
-    IsARow,
-}
-
-/// Why there is no manifest to index.
-enum NoManifest {
-    /// What lies there is a finding.
-    Found(Code, String),
-    /// The kernel refused, for reasons of its own.
-    Refused(DiskError),
+/// How an index was made what it is.
+pub(super) struct Refreshed {
+    /// The index.
+    pub index: Index,
+    /// How many manifests were read; `None` where it was built from nothing.
+    pub read: Option<u64>,
 }
 
 impl Store {
@@ -74,14 +45,13 @@ impl Store {
         let _lock = self.lock_index()?;
         let path = self.disk.full_path(paths::INDEX);
         let view = self.settled()?;
-        if let Ok(index) = Index::open(&path) {
-            let behind = index.log_size().is_ok_and(|size| size < view.head.size);
-            if index.is_at(&view.head) || (behind && self.bring_up(&index, &view).is_ok()) {
-                drop(index);
-                // To read with one that could write would be to take the journal of an index that was
-                // built anew since for one of its own, should whoever writes that be killed.
-                return Ok(Index::open_read_only(&path)?);
-            }
+        if let Ok(index) = Index::open(&path)
+            && (index.is_at(&view.head) || self.bring_up(&index, &view).is_ok_and(|done| done))
+        {
+            drop(index);
+            // To read with one that could write would be to take the journal of an index that was
+            // built anew since for one of its own, should whoever writes that be killed.
+            return Ok(Index::open_read_only(&path)?);
         }
         self.build(&view, Unreadable::Stops)?;
         Ok(Index::open_read_only(&path)?)
@@ -96,11 +66,20 @@ impl Store {
         Ok(LogView { head: self.head()?, pending: Vec::new(), torn: None })
     }
 
-    /// Builds the index anew, whatever is there.
-    pub(super) fn rebuild_index(&self) -> Result<Index, StoreError> {
+    /// Makes the index say what the log and the manifests say now. Only the manifests that look otherwise
+    /// than when they were read are read again; `anew` distrusts whatever is there.
+    pub(super) fn reindex_all(&self, anew: bool) -> Result<Refreshed, StoreError> {
         let _lock = self.lock_index()?;
-        self.build(&self.settled()?, Unreadable::IsARow)?;
-        Ok(Index::open_read_only(&self.disk.full_path(paths::INDEX))?)
+        let path = self.disk.full_path(paths::INDEX);
+        let view = self.settled()?;
+        let mut read = None;
+        if !anew && let Ok(index) = Index::open(&path) {
+            read = self.bring_all_up(&index, &view).unwrap_or(None);
+        }
+        if read.is_none() {
+            self.build(&view, Unreadable::IsARow)?;
+        }
+        Ok(Refreshed { index: Index::open_read_only(&path)?, read })
     }
 
     /// Builds the index aside and renames it into place. Only the holder of the index lock.
@@ -125,125 +104,73 @@ impl Store {
 
     fn fill(&self, index: &Index, view: &LogView, unreadable: Unreadable) -> Result<(), StoreError> {
         index.begin_changes()?;
-        self.index_entries(index, view, 0)?;
+        self.index_entries(index, view, 0, Manifests::WithEntries, unreadable)?;
         index.finish_tables()?;
-        // All manifests are read: those of the log and those that only the disk has.
-        let mut runs: BTreeSet<RunKey> = index.all_runs()?.into_iter().collect();
-        let scan = self.scan()?;
-        let unknown: Vec<RunKey> = scan.runs.into_iter().filter(|key| !runs.contains(key)).collect();
-        self.index_manifests(index, runs.iter().cloned().collect(), unreadable)?;
-        for key in &unknown {
-            let row = ManifestRow::Bad { code: Code::RunUnknown.as_str(), detail: Code::RunUnknown.title() };
-            index.put_manifest(key, &row)?;
-        }
-        runs.clear();
-        index.commit_changes(&view.head)?;
-        Ok(())
+        self.index_unknown(index)?;
+        Ok(index.commit_changes(&view.head)?)
     }
 
-    fn bring_up(&self, index: &Index, view: &LogView) -> Result<(), StoreError> {
+    /// Whether the log so far is the beginning of the log now, and most of it: what has more to take in
+    /// than it holds is built from nothing sooner.
+    fn goes_on(&self, index: &Index, view: &LogView) -> Result<bool, StoreError> {
+        let (known, size) = (index.log_size()?, view.head.size);
+        if known > size || size - known > known.max(FEW_CHANGES) {
+            return Ok(false);
+        }
+        let root = match known {
+            0 => merkle::EMPTY_ROOT,
+            _ => match merkle::tree_root(known, &self.hash_reader(view)) {
+                Ok(root) => root,
+                // Tiles are derived too, and the next to write makes them anew.
+                Err(_) => return Ok(false),
+            },
+        };
+        Ok(index.has_root(&Sha256::from_bytes(*root.as_bytes())))
+    }
+
+    /// Takes in what the log has more; answers whether that was the thing to do.
+    fn bring_up(&self, index: &Index, view: &LogView) -> Result<bool, StoreError> {
+        if !self.goes_on(index, view)? {
+            return Ok(false);
+        }
         let from = index.log_size()?;
         index.begin_changes()?;
         let done = self
-            .index_entries(index, view, from)
-            .and_then(|changed| self.index_manifests(index, changed.into_iter().collect(), Unreadable::Stops))
+            .index_entries(index, view, from, Manifests::WithEntries, Unreadable::Stops)
+            .and_then(|changed| self.index_manifests(index, changed, Unreadable::Stops))
             .and_then(|()| Ok(index.commit_changes(&view.head)?));
         if done.is_err() {
+            index.abandon_changes();
+        }
+        done.map(|()| true)
+    }
+
+    /// As [`bring_up`](Self::bring_up), with all manifests that look otherwise than when they were read;
+    /// gives how many were read.
+    fn bring_all_up(&self, index: &Index, view: &LogView) -> Result<Option<u64>, StoreError> {
+        if !index.is_own_work() || !self.goes_on(index, view)? {
+            return Ok(None);
+        }
+        index.begin_changes()?;
+        let done = self.take_all_in(index, view);
+        if !matches!(done, Ok(Some(_))) {
             index.abandon_changes();
         }
         done
     }
 
-    /// Rows of the log part; gives the runs that changed.
-    fn index_entries(
-        &self,
-        index: &Index,
-        view: &LogView,
-        from: u64,
-    ) -> Result<BTreeSet<RunKey>, StoreError> {
-        let mut changed = BTreeSet::new();
-        let pieces = (from..view.size()).step_by(ENTRIES_AHEAD as usize);
-        let prepare = |from| self.read_entries(view, from, view.size().min(from + ENTRIES_AHEAD));
-        in_order(pieces, prepare, |read| -> Result<(), StoreError> {
-            for Logged { at, leaf, entry, files } in read? {
-                index.put_entry(&LogRow { index: at, leaf, entry: &entry })?;
-                let Some(key) = entry.run() else { continue };
-                index.put_files(&key, &files)?;
-                changed.insert(key);
-            }
-            Ok(())
-        })?;
-        Ok(changed)
-    }
-
-    /// Reads entries, with the file lists of those that bring a run in.
-    fn read_entries(&self, view: &LogView, from: u64, end: u64) -> Result<Vec<Logged>, StoreError> {
-        let mut read = Vec::with_capacity((end - from) as usize);
-        self.entries_between(view, from, end, &mut |at, bytes| {
-            read.push((at, bytes.to_vec()));
-            Ok(())
-        })?;
-        let parse = |(at, bytes): (u64, Vec<u8>)| {
-            let entry = Entry::parse(&bytes).map_err(StoreError::record(format!("log entry {at}")))?;
-            let files = match (&entry.files, entry.kind) {
-                // A list that is gone is a finding of verify; the index shows the run without files.
-                (Some(list), EntryKind::Recorded | EntryKind::Adopted) => {
-                    self.file_list(list).unwrap_or_default()
-                }
-                _ => Vec::new(),
-            };
-            Ok(Logged { at, leaf: replay::leaf(&bytes), entry, files })
-        };
-        read.into_par_iter().map(parse).collect()
-    }
-
-    /// Rows of the disk part.
-    fn index_manifests(
-        &self,
-        index: &Index,
-        runs: Vec<RunKey>,
-        unreadable: Unreadable,
-    ) -> Result<(), StoreError> {
-        let prepare = |chunk: &[RunKey]| -> Vec<_> {
-            chunk.par_iter().map(|key| (key.clone(), self.read_manifest(key))).collect()
-        };
-        in_order(runs.chunks(READ_AHEAD), prepare, |read| {
-            for (key, read) in read {
-                let (code, detail) = match read {
-                    Ok((manifest, text, sha256)) => {
-                        let (manifest, text) = (&manifest, &text);
-                        index.put_manifest(&key, &ManifestRow::Good { manifest, text, sha256 })?;
-                        continue;
-                    }
-                    Err(NoManifest::Found(code, detail)) => (code, detail),
-                    Err(NoManifest::Refused(error)) if unreadable == Unreadable::Stops => {
-                        return Err(error.into());
-                    }
-                    Err(NoManifest::Refused(error)) => (Code::ManifestUnreadable, error.to_string()),
-                };
-                index.put_manifest(&key, &ManifestRow::Bad { code: code.as_str(), detail: &detail })?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Reads a run's manifest as it lies: the manifest, its text and digest.
-    fn read_manifest(&self, key: &RunKey) -> Result<(Manifest, String, Sha256), NoManifest> {
-        let found = |code: Code, why: String| Err(NoManifest::Found(code, why));
-        let bytes = match self.disk.read_opt(&paths::manifest(key), limits::JSON_BYTES as u64) {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return found(Code::ManifestMissing, Code::ManifestMissing.title().to_owned()),
-            Err(error) if error.is_not_regular() => return found(Code::NotRegular, error.to_string()),
-            Err(error) if error.is_not_folder() || error.is_too_large() => {
-                return found(Code::ManifestUnreadable, error.to_string());
-            }
-            Err(error) => return Err(NoManifest::Refused(error)),
-        };
-        let sha256 = Sha256::of(&bytes);
-        let unreadable = |why: String| NoManifest::Found(Code::ManifestUnreadable, why);
-        let manifest = Manifest::parse(&bytes).map_err(|error| unreadable(error.to_string()))?;
-        let text = String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))?;
-        Ok((manifest, text, sha256))
+    fn take_all_in(&self, index: &Index, view: &LogView) -> Result<Option<u64>, StoreError> {
+        let from = index.log_size()?;
+        self.index_entries(index, view, from, Manifests::Later, Unreadable::IsARow)?;
+        let (changed, runs) = self.look_at_manifests(index)?;
+        let read = changed.len() as u64;
+        if read > FEW_CHANGES.max(runs / 2) {
+            return Ok(None);
+        }
+        self.index_manifests(index, changed, Unreadable::IsARow)?;
+        self.index_unknown(index)?;
+        index.commit_changes(&view.head)?;
+        Ok(Some(read))
     }
 
     /// A run's file list, its parts put together.

@@ -1,5 +1,6 @@
 //! Questions to the index, and building it anew.
 
+use super::catch_up::Refreshed;
 use super::session::Session;
 use super::{Store, StoreError};
 use crate::base::id::{JobId, RunKey};
@@ -12,21 +13,38 @@ pub struct IndexReport {
     pub rows: Vec<(&'static str, u64)>,
     /// Manifests that could not be indexed.
     pub problems: Vec<Problem>,
+    /// How many manifests were read, those that look otherwise than when they were last read; `None` where
+    /// the index was built from nothing.
+    pub read: Option<u64>,
     /// Tiles and nodes of the run map that were missing or damaged and were made anew.
     pub mended: Vec<String>,
 }
 
 impl Store {
-    /// Makes what is derived anew from the log and the files: the index, and of the tiles and the run
+    /// Makes what is derived say what the log and the files say: the index, and of the tiles and the run
     /// map what is missing or damaged. Where the entries themselves are damaged the log is left as it is.
+    /// A manifest that looks as it did when it was last read is not read again.
     pub fn reindex(&self) -> Result<IndexReport, StoreError> {
+        self.reindex_as(false)
+    }
+
+    /// As [`reindex`](Self::reindex), with an index built from nothing.
+    pub fn reindex_anew(&self) -> Result<IndexReport, StoreError> {
+        self.reindex_as(true)
+    }
+
+    fn reindex_as(&self, anew: bool) -> Result<IndexReport, StoreError> {
+        // First the index: what was left unfinished is looked for in it, and built for that it would be
+        // built twice.
+        let Refreshed { index, read } = self.reindex_all(anew)?;
+        drop(index);
         self.finish_interrupted()?;
         let mended = match Session::open(self)?.mend() {
             Err(StoreError::LogDamaged { .. }) => Vec::new(),
             mended => mended?,
         };
-        let index = self.rebuild_index()?;
-        Ok(IndexReport { rows: index.counts()?, problems: index.problems()?, mended })
+        let index = self.index()?;
+        Ok(IndexReport { rows: index.counts()?, problems: index.problems()?, read, mended })
     }
 
     /// Lists runs.

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::adopt::read_facts;
+use super::ahead::in_order;
 use super::carry::deprecated;
 use super::commit::{Change, Operation, Route, What};
+use super::scan::RunsOnDisk;
 use super::{Conflict, Store, StoreError};
 use crate::base::digest::Sha256;
 use crate::base::id::{JobId, OperationId, RunKey};
@@ -14,6 +16,7 @@ use crate::base::json;
 use crate::base::limits;
 use crate::carrier::shape_of;
 use crate::format::entry::{EntryKind, PackRef};
+use crate::format::manifest::{Manifest, ManifestError};
 use crate::format::paths;
 use crate::schema::{Detection, Facts, FileFact, Outcome, Pack, Rewrite, Stamp};
 
@@ -95,6 +98,44 @@ pub struct MigrateReport {
 /// Manifests planned side by side and committed together.
 const BATCH_RUNS: usize = limits::BATCH_CHANGES;
 
+/// Manifests planned together that are not written.
+const DRY_RUNS: usize = 256;
+
+/// What was told of so far.
+struct Tally<'a> {
+    store: &'a Store,
+    pack: &'a Pack,
+    total: u64,
+    report: MigrateReport,
+    each: &'a mut dyn FnMut(&Migrated),
+}
+
+impl Tally<'_> {
+    fn interrupted(&self) -> Result<(), StoreError> {
+        let (done, total) = (self.report.migrated, self.total);
+        if self.store.context.progress.interrupted() {
+            return Err(StoreError::Interrupted { done, total });
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, rows: Vec<Migrated>) {
+        for mut row in rows {
+            row.warnings = self.store.going_members(&row, self.pack);
+            let report = &mut self.report;
+            report.found += 1;
+            match &row.verdict {
+                Verdict::Migrated { .. } => report.migrated += 1,
+                Verdict::Current => report.current += 1,
+                Verdict::Refused(_) => report.refused += 1,
+                Verdict::Unreadable(_) => report.unreadable += 1,
+            }
+            (self.each)(&row);
+        }
+        self.store.context.progress.at(self.report.found, self.total);
+    }
+}
+
 /// A manifest's plan.
 enum Plan {
     Rewrite(Box<Rewrite>, Vec<u8>),
@@ -113,45 +154,44 @@ impl Store {
         if !options.dry_run {
             self.finish_interrupted()?;
         }
-        let runs = match &options.selection {
-            Selection::All => self.runs_on_disk()?,
-            Selection::Job(job) => self.runs_of_job(job)?,
-            Selection::Runs(runs) => runs.clone(),
+        let (total, runs) = match &options.selection {
+            Selection::All => (self.count_runs_on_disk()?, self.each_run_on_disk()?),
+            Selection::Job(job) => RunsOnDisk::these(self.runs_of_job(job)?),
+            Selection::Runs(runs) => RunsOnDisk::these(runs.clone()),
         };
         let index = self.index()?;
-        let mut report = MigrateReport { target: target.clone(), ..MigrateReport::default() };
-        let mut operation: Option<Operation> = None;
-        let total = runs.len() as u64;
-        for chunk in runs.chunks(BATCH_RUNS) {
-            if self.context.progress.interrupted() {
-                return Err(StoreError::Interrupted { done: report.migrated, total });
-            }
+        let report = MigrateReport { target: target.clone(), ..MigrateReport::default() };
+        let mut tally = Tally { store: self, pack, total, report, each };
+        let at = if options.dry_run { DRY_RUNS } else { BATCH_RUNS };
+        let target = &target;
+        let plan = move |keys: Result<Vec<RunKey>, StoreError>| -> Result<Vec<(RunKey, Plan)>, StoreError> {
+            let keys = keys?;
             let stamp = Stamp { applied_at: self.context.clock.now() };
-            let files = index.file_lists(chunk)?;
-            let plans: Vec<Plan> =
-                chunk.par_iter().map(|key| self.plan_migration(key, &files, pack, &target, &stamp)).collect();
-            let planned = chunk.iter().cloned().zip(plans);
-            let rows = if options.dry_run {
-                planned.map(|(key, plan)| dry(key, plan)).collect()
-            } else {
-                self.migrate_batch(&mut operation, pack, planned.collect())?
+            let files = index.file_lists(&keys)?;
+            let plan = |key: RunKey| {
+                let plan = self.plan_migration(&key, &files, pack, target, &stamp);
+                (key, plan)
             };
-            for mut row in rows {
-                row.warnings = self.going_members(&row, pack);
-                report.found += 1;
-                match &row.verdict {
-                    Verdict::Migrated { .. } => report.migrated += 1,
-                    Verdict::Current => report.current += 1,
-                    Verdict::Refused(_) => report.refused += 1,
-                    Verdict::Unreadable(_) => report.unreadable += 1,
-                }
-                each(&row);
-            }
-            self.context.progress.at(report.found, total);
+            Ok(keys.into_par_iter().map(plan).collect())
+        };
+        if options.dry_run {
+            // Nothing is held by what is not written, so the next are planned meanwhile.
+            in_order(runs.by(at), plan, |planned| {
+                tally.interrupted()?;
+                tally.rows(planned?.into_iter().map(|(key, plan)| dry(key, plan)).collect());
+                Ok::<(), StoreError>(())
+            })?;
+            return Ok(tally.report);
+        }
+        let mut operation: Option<Operation> = None;
+        for keys in runs.by(at) {
+            tally.interrupted()?;
+            tally.rows(self.migrate_batch(&mut operation, pack, plan(keys)?)?);
             if operation.is_some() {
                 self.context.progress.committed(self)?;
             }
         }
+        let mut report = tally.report;
         if let Some(operation) = operation {
             report.operation = (report.migrated > 0).then_some(operation.id);
             operation.end();
@@ -182,22 +222,28 @@ impl Store {
             Ok(bytes) => bytes,
             Err(error) => return Plan::Leave(Verdict::Unreadable(error.to_string())),
         };
-        if let Err(error) = crate::format::manifest::Manifest::parse(&bytes) {
+        // It is scanned, and its shape told, once for all that follows.
+        let doc = match json::scan(&bytes).map_err(ManifestError::from) {
+            Ok(doc) => doc,
+            Err(error) => return Plan::Leave(Verdict::Unreadable(error.to_string())),
+        };
+        if let Err(error) = Manifest::check(&doc) {
             return Plan::Leave(Verdict::Unreadable(error.to_string()));
         }
+        let told = pack.tell(&doc);
         let facts = match files.get(key) {
             None => {
                 let why = "the log does not have it; adopt takes runs in".to_owned();
                 return Plan::Leave(Verdict::Refused(why));
             }
             // The facts are read only for a document that is on its way somewhere.
-            Some(_) if is_current(&bytes, pack, target) => Facts::default(),
+            Some(_) if is_at(told.detection(), target) => Facts::default(),
             Some(files) => match self.migration_facts(key, files, pack) {
                 Ok(facts) => facts,
                 Err(error) => return Plan::Leave(Verdict::Refused(error.to_string())),
             },
         };
-        match pack.migrate(&bytes, Some(target), &facts, Some(stamp)) {
+        match pack.migrate_told(told, Some(target), &facts, Some(stamp)) {
             Outcome::Current { .. } => Plan::Leave(Verdict::Current),
             Outcome::Refused(why) => Plan::Leave(Verdict::Refused(why.to_string())),
             Outcome::Rewrite(rewrite) => Plan::Rewrite(Box::new(rewrite), bytes),
@@ -220,7 +266,9 @@ impl Store {
                 Some(FileFact { path: file.path.to_string(), sha256: blob.sha256, bytes: blob.bytes })
             })
             .collect();
-        let facts = read_facts(&self.disk, &paths::run_dir(key), pack, &files);
+        // What the run does not have by the log is not looked for.
+        let listed = |path: &str| files.iter().any(|file| file.path == path);
+        let facts = read_facts(&self.disk, &paths::run_dir(key), pack, &files, listed);
         for (path, bytes) in &facts.contents {
             let logged = files.iter().find(|file| file.path == *path).map(|file| file.sha256);
             if logged != Some(Sha256::of(bytes)) {
@@ -300,7 +348,7 @@ impl Store {
     ) -> Result<Verdict, StoreError> {
         let target = row.path.last().map_or(pack.head(), String::as_str);
         if let Conflict::Changed { found, .. } = &conflict
-            && is_current(&self.revision(found)?, pack, target)
+            && json::scan(&self.revision(found)?).is_ok_and(|doc| is_at(&pack.detect(&doc), target))
         {
             return Ok(Verdict::Current);
         }
@@ -331,12 +379,9 @@ pub(super) fn has_version(pack: &Pack, version: &str) -> Result<(), StoreError> 
 }
 
 /// Whether a document says that it is at a version, or at a shape of one, and fits it.
-fn is_current(bytes: &[u8], pack: &Pack, target: &str) -> bool {
-    json::scan(bytes).is_ok_and(|doc| {
-        let detection = pack.detect(&doc);
-        matches!(detection, Detection::Known { .. })
-            && shape_of(&detection).is_some_and(|(version, shape)| version == target || shape == target)
-    })
+fn is_at(detection: &Detection, target: &str) -> bool {
+    matches!(detection, Detection::Known { .. })
+        && shape_of(detection).is_some_and(|(version, shape)| version == target || shape == target)
 }
 
 fn dry(key: RunKey, plan: Plan) -> Migrated {

@@ -85,10 +85,10 @@ impl Store {
             head: pack.head().to_owned(),
             ..VersionsReport::default()
         };
-        let runs = self.runs_on_disk()?;
-        report.total = runs.len() as u64;
         let mut rows: BTreeMap<VersionRow, u64> = BTreeMap::new();
-        for chunk in runs.chunks(4096) {
+        for chunk in self.each_run_on_disk()?.by(4096) {
+            let chunk = chunk?;
+            report.total += chunk.len() as u64;
             let looked: Vec<_> = chunk
                 .par_iter()
                 .map(|key| {

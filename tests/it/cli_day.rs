@@ -123,6 +123,7 @@ fn cli_users_day_as_json_has_the_documented_shapes() {
     let names = [
         "answered",
         "attempt_of",
+        "bits_dropped",
         "bytes",
         "error",
         "exit_code",
@@ -141,7 +142,10 @@ fn cli_users_day_as_json_has_the_documented_shapes() {
     assert!(again["operation"].is_null());
 
     let adopted = bench.json(&["adopt", "../old/artifacts"], 0);
-    shape(&adopted, &["adopted", "already", "found", "operation", "refused", "seen", "skipped"]);
+    shape(
+        &adopted,
+        &["adopted", "already", "bits_dropped", "found", "operation", "refused", "seen", "skipped"],
+    );
     let counts = ["adopted", "already", "refused"].map(|name| adopted[name].as_u64().unwrap());
     assert_eq!(counts.iter().sum::<u64>(), adopted["found"].as_u64().unwrap());
     shape(&adopted["seen"][0], &["exceptions", "job_id", "place", "result", "run_id"]);
@@ -236,7 +240,7 @@ fn cli_users_day_as_json_has_the_documented_shapes() {
     assert_eq!(bench.json(&["verify"], 0)["ok"], true);
 
     let index = bench.json(&["reindex"], 0);
-    shape(&index, &["mended", "problems", "rows"]);
+    shape(&index, &["mended", "problems", "read", "rows"]);
     assert_eq!(index["rows"]["runs"], 4);
     let listed = bench.json(&["list", "--limit", "1"], 0);
     let names = ["job_id", "job_type", "problem", "recorded_at", "run_id", "schema_version", "status"];

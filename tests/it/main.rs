@@ -61,6 +61,7 @@ mod oracles;
 mod packs;
 mod packs_real;
 mod real_runs;
+mod reindex;
 mod sigilzero;
 mod source;
 #[cfg(feature = "cli")]

@@ -906,7 +906,10 @@ fn poisoned_index_row_changes_no_check_and_no_write() {
     fs::remove_file(&output).unwrap();
     let error = open(&dir).restore(&world.key, None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
-    assert!(error.to_string().ends_with("the index says otherwise; run strongroom reindex"), "{error}");
+    assert!(
+        error.to_string().ends_with("the index says otherwise; run strongroom reindex --anew"),
+        "{error}"
+    );
     open(&dir).reindex().unwrap();
     open(&dir).restore(&world.key, None).unwrap();
     assert_eq!(fs::read(&output).unwrap(), b"hello\n");

@@ -435,6 +435,23 @@ fn torn_segment_header_is_taken_away() {
 }
 
 #[test]
+fn new_segment_that_recovery_takes_away_before_it_is_locked_is_not_written_to() {
+    let (_folder, disk) = disk();
+    disk.mkdir_all(segments::FOLDER).unwrap();
+    let name = segments::segment_path(1);
+    // Made and not locked yet: to recovery, what a process that died has left.
+    let new = disk.append_new(&name).unwrap();
+    assert_eq!(open(&disk).cut_torn_tails().unwrap(), [Cut { path: name.clone(), from: 0, bytes: 0 }]);
+    assert!(!writer::lock_named(&new).unwrap());
+    // Nor where somebody else has the name by now.
+    let other = disk.append_new(&name).unwrap();
+    assert!(!writer::lock_named(&new).unwrap());
+    assert!(writer::lock_named(&other).unwrap());
+    assert!(open(&disk).cut_torn_tails().unwrap().is_empty());
+    assert!(disk.stat(&name).unwrap().is_some());
+}
+
+#[test]
 fn cut_never_reaches_below_a_committed_mark_or_into_a_held_segment() {
     let (folder, disk) = disk();
     let blobs = open(&disk);

@@ -270,7 +270,7 @@ impl BlobWriter {
             Err(DiskError::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        if !try_lock(&file)? {
+        if !lock_named(&file)? {
             return Ok(None);
         }
         // Another writer may have appended, and let go, since its length was seen.
@@ -288,8 +288,9 @@ impl BlobWriter {
             Err(DiskError::Exists { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        // Recovery may have locked it to look at it; then it is left, empty, and taken away there.
-        if !try_lock(&file)? {
+        // Recovery may have locked it to look at it; then it is left, empty, and taken away there. Or it was:
+        // what is written to a file without a name is lost.
+        if !lock_named(&file)? {
             return Ok(None);
         }
         file.write_at_end(&encode_header(&self.blobs.options().store_id, number))?;
@@ -432,6 +433,11 @@ pub(super) fn try_lock(file: &Appender) -> Result<bool, BlobError> {
             Err(SegmentsError::Read { path: file.path().to_owned(), source }.into())
         }
     }
+}
+
+/// As [`try_lock`], of a file that still has its name once it is locked: nobody takes it away from then on.
+pub(super) fn lock_named(file: &Appender) -> Result<bool, BlobError> {
+    Ok(try_lock(file)? && file.still_named()?)
 }
 
 fn copy_hashing(source: &mut dyn Read, target: &mut NewFile) -> Result<BlobId, BlobError> {

@@ -191,6 +191,14 @@ impl Appender {
         Ok(self.0.len)
     }
 
+    /// Whether its path still leads to this file, and not to none or to another.
+    pub fn still_named(&self) -> Result<bool, DiskError> {
+        let stat = rustix::fs::fstat(&self.0.file)
+            .map_err(|errno| self.0.disk.error("stat", &self.0.path, errno))?;
+        let named = self.0.disk.stat(&self.0.path)?;
+        Ok(named.is_some_and(|named| named.ino == Stat::of(&stat).ino))
+    }
+
     /// Writes bytes at the end and gives the offset of the first. After a failure the file is dead.
     pub fn write_at_end(&mut self, bytes: &[u8]) -> Result<u64, DiskError> {
         self.0.write(bytes)

@@ -25,7 +25,6 @@ mod tests;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -316,21 +315,35 @@ impl Disk {
 
     /// Reads a whole regular file of at most `limit` bytes.
     pub fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, DiskError> {
+        self.read_with_stat(path, limit).map(|(bytes, _)| bytes)
+    }
+
+    /// As [`Disk::read`], with what the kernel told of the file before it was read.
+    pub fn read_with_stat(&self, path: &str, limit: u64) -> Result<(Vec<u8>, Stat), DiskError> {
         let op = "read";
         let (file, stat) = self.open_regular(op, path, OFlags::RDONLY, Mode::empty())?;
         let too_large = |len| DiskError::TooLarge { op, path: self.full_path(path), len, limit };
         if stat.len > limit {
             return Err(too_large(stat.len));
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(stat.len).unwrap_or(0));
-        // One byte more than allowed: the file may grow while it is read.
-        file.take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|source| DiskError::from_io(op, self.full_path(path), source))?;
-        if bytes.len() as u64 > limit {
-            return Err(too_large(bytes.len() as u64));
+        let len = usize::try_from(stat.len).unwrap_or(0);
+        // One byte more than the file has: a read that comes back short at its length was the last.
+        let mut bytes = Vec::with_capacity(len + 1);
+        loop {
+            let room = bytes.capacity() - bytes.len();
+            match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
+                Ok(0) => break,
+                Ok(read) if read < room && bytes.len() == len => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(self.error(op, path, errno)),
+            }
+            // It may grow while it is read.
+            if bytes.len() as u64 > limit {
+                return Err(too_large(bytes.len() as u64));
+            }
+            bytes.reserve(1);
         }
-        Ok(bytes)
+        Ok((bytes, stat))
     }
 
     /// As [`Disk::read`]; `None` if there is no such file.

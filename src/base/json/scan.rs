@@ -359,7 +359,7 @@ impl<K: Known> Scanner<'_, '_, K> {
     }
 
     fn no_duplicates(&self, id: u32, len: u32) -> Result<(), Fail> {
-        if len < 2 || (len <= FEW_MEMBERS && self.surely_differ(id, len)) {
+        if len < 2 || (len <= FEW_MEMBERS && self.surely_differ(id, len)) || self.marks_differ(id, len) {
             return Ok(());
         }
         let raw = |slot: &Slot| &self.text[slot.key_start as usize + 1..slot.key_end as usize - 1];
@@ -406,6 +406,20 @@ impl<K: Known> Scanner<'_, '_, K> {
             seen[word] |= bit;
             fresh || !self.members(id, i as u32).any(|earlier| text::same(name(earlier), own))
         })
+    }
+
+    /// Whether no two members have one name, by marks: equal names have equal marks, so only where two
+    /// marks are equal, or a name has escapes, are the names themselves compared.
+    fn marks_differ(&self, id: u32, len: u32) -> bool {
+        let mut marks = Vec::with_capacity(len as usize);
+        for slot in self.members(id, len) {
+            if slot.key_escaped {
+                return false;
+            }
+            marks.push(mark_of(&self.bytes[slot.key_start as usize..slot.key_end as usize]));
+        }
+        marks.sort_unstable();
+        marks.windows(2).all(|pair| pair[0] != pair[1])
     }
 
     /// Scans a string token; answers whether it has escapes.
@@ -524,4 +538,16 @@ impl<K: Known> Scanner<'_, '_, K> {
         }
         Ok(())
     }
+}
+
+/// A mark of a name. Names made to have equal marks cost a comparison, nothing else.
+fn mark_of(name: &[u8]) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let (words, rest) = name.as_chunks::<8>();
+    let mixed = words.iter().fold(name.len() as u64, |mark, word| {
+        let mark = (mark ^ u64::from_le_bytes(*word)).wrapping_mul(ODD);
+        mark ^ mark >> 32
+    });
+    let last = rest.iter().fold(0, |last, byte| last << 8 | u64::from(*byte));
+    (mixed ^ last).wrapping_mul(ODD)
 }

@@ -6,16 +6,24 @@ use crate::cli::error::{CliError, exit};
 use crate::cli::output::{count, safe, table};
 use crate::cli::session::Session;
 
-/// Build the index anew from the log and the files
+/// Make the index say what the log and the files say
 ///
-/// The index is derived: it can be deleted at any time and comes out the same, row for row. Manifests
-/// that cannot be read are listed and do not stop it. Merkle tiles and nodes of the run map that are missing
-/// or damaged are made anew from the log's entries.
+/// The index is derived: it can be deleted at any time and comes out the same, row for row. A manifest that
+/// looks as it did when it was last read (device, inode, size and times) is not read again. An index that is
+/// missing, of another version or written to by another program is built from nothing. Manifests that cannot
+/// be read are listed and do not stop it. Merkle tiles and nodes of the run map that are missing or damaged
+/// are made anew from the log's entries.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Build it from nothing and read every manifest, whatever is there
+    #[arg(long)]
+    anew: bool,
+}
 
-pub(crate) fn run(_: Args, session: &Session) -> Result<u8, CliError> {
-    let report = session.store()?.reindex().map_err(|error| session.failure(error))?;
+pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
+    let store = session.store()?;
+    let report = if args.anew { store.reindex_anew() } else { store.reindex() };
+    let report = report.map_err(|error| session.failure(error))?;
     session.end();
     let out = &session.out;
     if out.json {
@@ -26,7 +34,7 @@ pub(crate) fn run(_: Args, session: &Session) -> Result<u8, CliError> {
             .iter()
             .map(|p| json!({"job_id": p.job, "run_id": p.run, "code": p.code, "detail": p.detail}))
             .collect();
-        out.json(&json!({"rows": rows, "problems": problems, "mended": report.mended}));
+        out.json(&json!({"rows": rows, "problems": problems, "read": report.read, "mended": report.mended}));
         return Ok(exit::OK);
     }
     let rows: Vec<Vec<String>> =
@@ -40,6 +48,12 @@ pub(crate) fn run(_: Args, session: &Session) -> Result<u8, CliError> {
         out.line(format!("made anew: {}", safe(path)));
     }
     let problems = count(report.problems.len() as u64, "problem", "problems");
-    out.note(format!("the index was built anew, {problems}"));
+    out.note(match report.read {
+        None => format!("the index was built anew, {problems}"),
+        Some(read) => {
+            let read = count(read, "manifest read", "manifests read");
+            format!("the index was brought up to date, {read}, {problems}")
+        }
+    });
     Ok(exit::OK)
 }

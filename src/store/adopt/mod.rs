@@ -16,9 +16,10 @@ use rayon::prelude::*;
 use super::ahead::in_order;
 use super::commit::{Change, Operation, What};
 use super::facts::{self, ManifestBytes, PriorFiles, join};
+use super::fingerprint::Fingerprint;
 use super::source;
 use super::stage::{RunFolder, Stage};
-use super::stat_cache::{Fingerprint, StatCache};
+use super::stat_cache::StatCache;
 use super::{Conflict, Store, StoreError};
 use crate::backend::Disk;
 use crate::base::digest::{BlobId, Sha256};
@@ -110,7 +111,7 @@ impl Tree<'_> {
     fn fingerprint(&self, candidate: &Candidate) -> Option<Fingerprint> {
         let job = self.options.job.as_ref().map_or("", |job| job.as_str());
         let pack = self.pack.digest().to_string();
-        Fingerprint::take(self.disk, &candidate.place, &[&candidate.name, job, &pack])
+        Fingerprint::of_folder(self.disk, &candidate.place, &[&candidate.name, job, &pack])
     }
 }
 
@@ -429,9 +430,16 @@ fn seen(candidate: &Candidate, result: Adopted) -> Seen {
 
 /// The side facts that a pack's migrations want, read from a run's folder. What cannot be read is
 /// absent, and the pack says what follows.
-pub(super) fn read_facts(disk: &Disk, dir: &str, pack: &Pack, files: &[FileFact]) -> Facts {
+pub(super) fn read_facts(
+    disk: &Disk,
+    dir: &str,
+    pack: &Pack,
+    files: &[FileFact],
+    may_be: impl Fn(&str) -> bool,
+) -> Facts {
     let contents = pack
         .wanted_files()
+        .filter(|path| may_be(path))
         .filter_map(|path| {
             let bytes = disk.read_opt(&join(dir, path), limits::JSON_BYTES as u64).ok()??;
             Some((path.to_owned(), bytes))

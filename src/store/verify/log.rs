@@ -94,7 +94,9 @@ impl Store {
                     if let (EntryKind::Migrated, Some(key), Some(before), Some(after)) =
                         (entry.kind, entry.run(), entry.before, entry.after)
                     {
-                        facts.migrated.entry(key).or_default().push((before, after));
+                        // Most runs are migrated once.
+                        let pairs = facts.migrated.entry(key).or_insert_with(|| Vec::with_capacity(1));
+                        pairs.push((before, after));
                     }
                     if is_key_entry(&entry) {
                         facts.keys.push(self.key_event(at, &entry)?);

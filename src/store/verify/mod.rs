@@ -143,42 +143,42 @@ impl Store {
         let mut log = self.log_facts(&wanted, whole.then_some(&sound))?;
         report.entries = log.view.size();
         report.root = log.root;
-        let mut suspects: Vec<RunKey> =
-            if whole { log.states.keys().cloned().collect() } else { options.runs.clone() };
         for key in &options.runs {
             if !log.states.contains_key(key) {
                 return Err(StoreError::NoRun { name: key.to_string() });
             }
         }
         let pack = self.pack_to_check(&log, &mut report.findings)?;
-        suspects.sort();
-        let total = suspects.len() as u64;
+        let mut suspects = options.runs.clone();
         let mut settled: Vec<Finding> = Vec::new();
         let mut missing = Missing::new();
         for look in 0..LOOKS {
             let sound = whole.then_some(&sound);
             let ask = Ask { log: &log, pack: pack.as_deref(), sha256: options.sha256, sound };
-            let mut found = self.check_runs(&ask, &suspects, total)?;
+            let mut runs: Vec<&RunKey> = match whole && look == 0 {
+                true => log.states.keys().collect(),
+                false => suspects.iter().collect(),
+            };
+            runs.sort_unstable();
+            let mut looked = self.check_runs(&ask, &runs)?;
             if look == 0 {
-                report.runs = found.len() as u64;
-                report.files = found.iter().map(|(_, checked)| checked.files).sum();
-                report.by_blake3 = found.iter().map(|(_, checked)| checked.by_blake3).sum();
-                report.bytes = found.iter().map(|(_, checked)| checked.bytes).sum();
+                report.runs = runs.len() as u64;
+                report.files = looked.files;
+                report.by_blake3 = looked.by_blake3;
+                report.bytes = looked.bytes;
             }
-            found.iter_mut().for_each(|(_, checked)| missing.append(&mut checked.missing));
-            let fails = |(_, checked): &(_, Checked)| checked.findings.iter().any(Finding::is_failure);
-            let (wrong, right): (Vec<_>, Vec<_>) = found.into_iter().partition(fails);
-            settled.extend(right.into_iter().flat_map(|(_, checked)| checked.findings));
-            if wrong.is_empty() {
+            missing.append(&mut looked.missing);
+            settled.append(&mut looked.right);
+            if looked.wrong.is_empty() {
                 break;
             }
             let again = self.log_facts(&wanted, sound)?;
             let unmoved = again.view.size() == log.view.size() && again.view.head.size == log.view.head.size;
             if unmoved || look + 1 == LOOKS {
-                settled.extend(wrong.into_iter().flat_map(|(_, checked)| checked.findings));
+                settled.extend(looked.wrong.into_iter().flat_map(|(_, findings)| findings));
                 break;
             }
-            suspects = wrong.into_iter().map(|(key, _)| key).collect();
+            suspects = looked.wrong.into_iter().map(|(key, _)| key).collect();
             log = again;
         }
         // Runs with equal files have one list.
@@ -225,22 +225,17 @@ impl Store {
         }
     }
 
-    /// Checks runs side by side.
-    fn check_runs(
-        &self,
-        ask: &Ask<'_>,
-        runs: &[RunKey],
-        total: u64,
-    ) -> Result<Vec<(RunKey, Checked)>, StoreError> {
+    /// Checks runs side by side. Of most of them only counts are kept.
+    fn check_runs(&self, ask: &Ask<'_>, runs: &[&RunKey]) -> Result<Looked, StoreError> {
         let done = std::sync::atomic::AtomicU64::new(0);
-        runs.par_iter()
-            .map(|key| {
-                let checked = self.check_run(ask, key)?;
-                let n = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-                self.context.progress.at(n, total);
-                Ok((key.clone(), checked))
-            })
-            .collect()
+        let total = runs.len() as u64;
+        let looked = |key: &&RunKey| -> Result<Looked, StoreError> {
+            let checked = self.check_run(ask, key)?;
+            let n = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+            self.context.progress.at(n, total);
+            Ok(Looked::of(key, checked))
+        };
+        runs.par_iter().map(looked).try_reduce(Looked::default, |a, b| Ok(a.and(b)))
     }
 
     fn check_run(&self, ask: &Ask<'_>, key: &RunKey) -> Result<Checked, StoreError> {
@@ -346,10 +341,14 @@ impl Store {
 
     /// Runs on the disk that the log does not have, and what is no run at all.
     fn check_strangers(&self, log: &LogFacts, report: &mut VerifyReport) -> Result<(), StoreError> {
-        let scan = self.scan()?;
-        report.findings.extend(scan.strays);
-        let mut unknown: Vec<RunKey> =
-            scan.runs.into_iter().filter(|key| !log.states.contains_key(key)).collect();
+        let jobs = self.jobs_on_disk()?;
+        report.findings.extend(jobs.strays);
+        let mut unknown: Vec<RunKey> = Vec::new();
+        for job in jobs.names {
+            let runs = self.runs_on_disk_of(&job)?;
+            report.findings.extend(runs.strays);
+            unknown.extend(runs.names.into_iter().filter(|key| !log.states.contains_key(key)));
+        }
         if unknown.is_empty() {
             return Ok(());
         }
@@ -426,6 +425,42 @@ pub(super) fn schema_findings(
         findings.push(
             finding.expected("a migration in the log").found(format!("one that started from {record}")),
         );
+    }
+}
+
+/// What a check of some runs came to.
+#[derive(Default)]
+struct Looked {
+    files: u64,
+    bytes: u64,
+    by_blake3: u64,
+    missing: Missing,
+    /// What is to be told of runs that are as they should be.
+    right: Vec<Finding>,
+    /// Runs that are not, with all that is to be told of them.
+    wrong: Vec<(RunKey, Vec<Finding>)>,
+}
+
+impl Looked {
+    fn of(key: &RunKey, checked: Checked) -> Self {
+        let Checked { findings, missing, files, bytes, by_blake3 } = checked;
+        let mut looked = Self { files, bytes, by_blake3, missing, ..Self::default() };
+        if findings.iter().any(Finding::is_failure) {
+            looked.wrong.push((key.clone(), findings));
+        } else {
+            looked.right = findings;
+        }
+        looked
+    }
+
+    fn and(mut self, mut other: Self) -> Self {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.by_blake3 += other.by_blake3;
+        self.missing.append(&mut other.missing);
+        self.right.append(&mut other.right);
+        self.wrong.append(&mut other.wrong);
+        self
     }
 }
 
