@@ -14,14 +14,21 @@ top=$(mktemp -d)
 trap 'rm -rf "$top"' EXIT
 
 # Where the sources and cargo's downloads lie is told the compilers, so that no name of a folder comes into the program.
+# The Rust compiler is told by a wrapper: what stands in RUSTFLAGS goes into the names of symbols.
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+cat >"$top/wrapper" <<'END'
+#!/bin/sh
+exec "$@" --remap-path-prefix="$REPRODUCIBLE_FOLDER=/strongroom" --remap-path-prefix="$REPRODUCIBLE_CARGO=/cargo"
+END
+chmod +x "$top/wrapper"
+
 build() {
     local folder=$1
     mkdir -p "$folder"
     git ls-files -z --cached --others --exclude-standard | tar --null -T - -c | tar -x -C "$folder"
-    local cargo_home=${CARGO_HOME:-$HOME/.cargo}
     (
         cd "$folder"
-        export RUSTFLAGS="--remap-path-prefix=$folder=/strongroom --remap-path-prefix=$cargo_home=/cargo"
+        export RUSTC_WRAPPER=$top/wrapper REPRODUCIBLE_FOLDER=$folder REPRODUCIBLE_CARGO=$cargo_home
         export CFLAGS="-ffile-prefix-map=$folder=/strongroom -ffile-prefix-map=$cargo_home=/cargo"
         export CARGO_TARGET_DIR=$folder/target CARGO_INCREMENTAL=0 SOURCE_DATE_EPOCH=0
         cargo build --quiet --locked --bin strongroom "${arguments[@]}"
