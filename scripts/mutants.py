@@ -16,6 +16,8 @@ import argparse, concurrent.futures, json, os, pathlib, re, resource, shutil, su
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE / "target"))
+# Features that an area's code needs to be built at all.
+FEATURES = {"note": "ml-dsa"}
 PURE = ["base", "merkle", "note", "schema", "format", "plan"]
 # What is changed, the modules that it needs, whose unit tests run, and the file of `tests/it` that is about it.
 AREAS = {
@@ -43,8 +45,8 @@ def crate(area, folder):
     shutil.copytree(HERE / "src", folder / "src")
     shutil.copy(HERE / "Cargo.lock", folder)
     text = re.sub(r"\[\[(bin|bench|test)\]\][^\[]*", "", (HERE / "Cargo.toml").read_text()).replace('default-run = "strongroom"\n', "")
-    # Under its own name, since what is built of it must not pass for the crate itself.
-    text = text.replace('name = "strongroom"', 'name = "strongroom-mutants"', 1)
+    # Under a name of its own, since what is built of it must not pass for the crate itself, or for another copy.
+    text = text.replace('name = "strongroom"', f'name = "strongroom-mutants-{folder.name}"', 1)
     (folder / "Cargo.toml").write_text(text + "\n[workspace]\n")
     lib = re.sub(r"(#\[cfg[^\n]*\n)?pub mod (\w+);\n", lambda m: m.group(0) if m.group(2) in keep else "", (HERE / "src/lib.rs").read_text())
     head = re.match(r"(//!.*\n)*", lib).end()
@@ -69,7 +71,7 @@ def mutate(folder, files, skip):
 def build(area, folder):
     """The test programs, or the changes that the compiler objects to."""
     test = AREAS[area][3]
-    command = ["cargo", "test", "--no-run", "--offline", "--message-format", "json", "--lib", *(["--test", test] if test else [])]
+    command = ["cargo", "test", "--no-run", "--offline", "--message-format", "json", "--features", FEATURES.get(area, "default"), "--lib", *(["--test", test] if test else [])]
     told = subprocess.run(command, cwd=folder, env=dict(os.environ, **OPTIMIZED, CARGO_TARGET_DIR=str(TARGET)), capture_output=True, text=True)
     programs, bad = [], set()
     for message in map(json.loads, told.stdout.splitlines()):

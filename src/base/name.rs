@@ -123,6 +123,9 @@ impl<'de> serde::Deserialize<'de> for LogicalPath {
 /// What a filesystem that folds case and Unicode normal forms would make of a name; two names with
 /// one key are twins there.
 pub fn fold_key(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     // Character by character, since lower case alone keeps two forms of the Greek sigma, and that of
     // a whole text depends on where the letter stands; filesystems fold them to one.
     text.nfc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()

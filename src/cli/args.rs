@@ -31,7 +31,7 @@ pub(super) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct Globals {
-    /// The store [env: STRONGROOM_STORE] [default: the nearest one from here upwards]
+    /// The store [env: STRONGROOM_STORE] [default: the nearest one from here upwards, if it is yours or root's]
     #[arg(long, global = true, value_name = "DIR")]
     pub store: Option<PathBuf>,
     /// Print one JSON document (or JSON Lines) instead of text; errors too, on standard error

@@ -124,7 +124,7 @@ fn no_room(error: &StoreError) -> Option<&'static str> {
         match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
             Some(ErrorKindOfIo::StorageFull) => {
                 return Some(
-                    "free space on the filesystem that holds it, then run the same command again; what was \
+                    "free space on the filesystem that holds it (or file names: df -i), then run the same command again; what was \
                      committed before is whole",
                 );
             }
@@ -136,7 +136,7 @@ fn no_room(error: &StoreError) -> Option<&'static str> {
             }
             Some(ErrorKindOfIo::FileTooLarge) => {
                 return Some(
-                    "raise the limit on the size of files (ulimit -f), then run the same command again; what was \
+                    "raise the limit on the size of files (ulimit -f, or the filesystem's own), then run the same command again; what was \
                      committed before is whole",
                 );
             }

@@ -110,30 +110,51 @@ pub(super) fn safe(text: impl AsRef<str>) -> String {
 
 /// Columns aligned under their headings; cells are escaped. Columns named in `right` hold numbers.
 pub(super) fn table(headings: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
-    let mut lines: Vec<Vec<String>> = vec![headings.iter().map(|&heading| heading.to_owned()).collect()];
-    lines.extend(rows.iter().map(|row| row.iter().map(safe).collect()));
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
-    let mut text = String::new();
-    for line in &lines {
-        let mut row = String::new();
-        for (column, cell) in line.iter().enumerate() {
-            let gap = " ".repeat(widths[column] - cell.chars().count());
-            if column > 0 {
-                row.push_str("  ");
-            }
-            if right.contains(&column) {
-                row.push_str(&gap);
-                row.push_str(cell);
-            } else {
-                row.push_str(cell);
-                row.push_str(&gap);
-            }
-        }
-        text.push_str(row.trim_end());
-        text.push('\n');
+    let mut columns = Columns::new(headings, right);
+    rows.iter().for_each(|row| columns.widen(row));
+    let mut text = columns.line(headings);
+    for row in rows {
+        text.push_str(&columns.line(row));
     }
     text
+}
+
+/// The columns of a table whose rows are not all held: each row is gone through once for the widths.
+pub(super) struct Columns<'a> {
+    right: &'a [usize],
+    widths: Vec<usize>,
+}
+
+impl<'a> Columns<'a> {
+    /// As wide as their headings.
+    pub fn new(headings: &[&str], right: &'a [usize]) -> Self {
+        Self { right, widths: headings.iter().map(|heading| heading.chars().count()).collect() }
+    }
+
+    /// Makes room for a row.
+    pub fn widen(&mut self, row: &[String]) {
+        for (width, cell) in self.widths.iter_mut().zip(row) {
+            *width = safe(cell).chars().count().max(*width);
+        }
+    }
+
+    /// A row's line.
+    pub fn line(&self, row: &[impl AsRef<str>]) -> String {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&self.widths).enumerate() {
+            let cell = safe(cell);
+            let gap = " ".repeat(width.saturating_sub(cell.chars().count()));
+            if column > 0 {
+                line.push_str("  ");
+            }
+            let (first, second) = if self.right.contains(&column) { (gap, cell) } else { (cell, gap) };
+            line.push_str(&first);
+            line.push_str(&second);
+        }
+        line.truncate(line.trim_end().len());
+        line.push('\n');
+        line
+    }
 }
 
 /// `1 run`, `2 runs`.

@@ -84,7 +84,7 @@ impl Meter {
             Some(signing).filter(|signing| !signing.signers.is_empty());
     }
 
-    /// How many files came in without some of their permission bits, and the first of them.
+    /// How many files were read with permission bits that are not kept, and the first of them.
     pub fn dropped(&self) -> Option<(u64, String)> {
         self.dropped.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -94,10 +94,18 @@ impl Session {
 
     /// The store, where one is named or here: for what can do without.
     pub fn store_if_any(&self) -> Result<Option<Store>, CliError> {
-        match self.named_store() {
-            None if Store::find(&current_dir()?).is_none() => Ok(None),
-            _ => self.store().map(Some),
+        if self.named_store().is_none() {
+            match Store::open_nearest(&current_dir()?, self.context()) {
+                Err(StoreError::NoStore { .. }) => return Ok(None),
+                // It was not made for whoever asks, who can do without.
+                Err(error @ StoreError::Stranger { .. }) => {
+                    self.out.warn(&format!("done without a store: {error}"));
+                    return Ok(None);
+                }
+                _ => {}
+            }
         }
+        self.store().map(Some)
     }
 
     /// Publishes the checkpoint that is due after a change.
@@ -160,7 +168,7 @@ impl Session {
         Ok(signers)
     }
 
-    /// How many files came in without some of their permission bits: a warning, where the answer is text.
+    /// How many files were read with permission bits that are not kept: a warning, where the answer is text.
     pub fn bits_dropped(&self) -> u64 {
         self.meter.dropped().map_or(0, |(count, _)| count)
     }
@@ -175,7 +183,7 @@ impl Session {
         if let Some((count, path)) = self.meter.dropped().filter(|_| !self.out.json) {
             let files = output::count(count, "file", "files");
             self.out.warn(&format!(
-                "{files} with set-uid, set-gid or sticky bits came in without them, first {path}"
+                "{files} with set-uid, set-gid or sticky bits, which are not kept, first {path}"
             ));
         }
     }

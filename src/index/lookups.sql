@@ -1,5 +1,6 @@
 -- Made after the rows, which is faster than keeping them up while rows come in.
-CREATE UNIQUE INDEX run_index_run ON run_index (job_id, run_id);
+-- With all that a list shows, so that it reads no manifest.
+CREATE INDEX run_index_run ON run_index (job_id, run_id, status, schema_version, job_type);
 CREATE INDEX jobs_fold ON jobs (fold);
 CREATE INDEX runs_run ON runs (run_id);
 CREATE INDEX runs_fold ON runs (job_id, fold);

@@ -9,7 +9,6 @@
 mod query;
 mod write;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -163,20 +162,6 @@ impl Index {
     pub fn has_root(&self, root: &Sha256) -> bool {
         let known: Option<String> = self.meta("log_root").ok().flatten();
         known == Some(root.to_string())
-    }
-
-    /// Whether this program was the last to write to the file. SQLite counts transactions in the file's
-    /// header, and each of ours leaves the count that it ends with.
-    pub fn is_own_work(&self) -> bool {
-        let known: Option<i64> = self.meta("writes").ok().flatten();
-        known.is_some() && known == self.writes_so_far()
-    }
-
-    /// The file change counter (SQLite's file format, 1.3.7).
-    fn writes_so_far(&self) -> Option<i64> {
-        let mut header = [0; 28];
-        std::fs::File::open(&self.path).ok()?.read_exact(&mut header).ok()?;
-        Some(i64::from(u32::from_be_bytes([header[24], header[25], header[26], header[27]])))
     }
 
     /// How many log entries the index has taken in.

@@ -223,9 +223,21 @@ impl Index {
         text: &str,
         most: u64,
     ) -> Result<Vec<RunKey>, IndexError> {
-        let sql = "SELECT job_id, run_id FROM runs WHERE substr(run_id, 1, length(?2)) = ?2 \
-                   AND run_id >= ?2 AND (?1 IS NULL OR job_id = ?1) ORDER BY job_id, run_id LIMIT ?3";
-        self.keys(sql, params![job, text, i64::try_from(most).unwrap_or(i64::MAX)])
+        // No id holds a `~` or what comes after it, so that between a text and that text with one lie just
+        // those that begin with it. Each is one lookup, however many runs there are.
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        match job {
+            Some(job) => {
+                let sql = "SELECT job_id, run_id FROM runs WHERE job_id = ?1 AND run_id >= ?2 \
+                           AND run_id < ?2 || '~' ORDER BY run_id LIMIT ?3";
+                self.keys(sql, params![job, text, most])
+            }
+            None => {
+                let sql = "SELECT job_id, run_id FROM runs INDEXED BY runs_run WHERE run_id >= ?1 \
+                           AND run_id < ?1 || '~' ORDER BY job_id, run_id LIMIT ?2";
+                self.keys(sql, params![text, most])
+            }
+        }
     }
 
     /// A job or run that a folding filesystem would take for this one.
@@ -274,32 +286,28 @@ impl Index {
         self.rows(sql, [run.job.as_str(), run.run.as_str(), text], |row| digest(row, 0))
     }
 
-    /// The log indexes of the entries of a kind, of one operation or of all, in order.
-    pub fn entries_of_kind(&self, kind: &str, operation: Option<&str>) -> Result<Vec<u64>, IndexError> {
-        let sql =
-            "SELECT entry FROM entries WHERE kind = ?1 AND (?2 IS NULL OR operation = ?2) ORDER BY entry";
+    /// The log indexes of the entries of a kind that are about no run, of one operation or of all, in
+    /// order.
+    pub fn entries_without_run(&self, kind: &str, operation: Option<&str>) -> Result<Vec<u64>, IndexError> {
+        // Such entries are few, and the lookup by run finds them.
+        let sql = "SELECT entry FROM entries INDEXED BY entries_run WHERE job_id IS NULL AND kind = ?1 \
+                   AND (?2 IS NULL OR operation = ?2) ORDER BY entry";
         self.numbers(sql, params![kind, operation])
-    }
-
-    /// The log indexes of the entries of a kind that are about no run, in order.
-    pub fn entries_without_run(&self, kind: &str) -> Result<Vec<u64>, IndexError> {
-        let sql = "SELECT entry FROM entries WHERE job_id IS NULL AND kind = ?1 ORDER BY entry";
-        self.numbers(sql, params![kind])
     }
 
     fn numbers(&self, sql: &str, values: impl rusqlite::Params + Clone) -> Result<Vec<u64>, IndexError> {
         self.rows(sql, values, |row| unsigned(row, 0))
     }
 
-    /// Lists runs, by job and id.
-    pub fn list(&self, filter: &ListFilter) -> Result<Vec<Listed>, IndexError> {
+    /// Lists runs, by job and id, one at a time.
+    pub fn list(&self, filter: &ListFilter, see: &mut dyn FnMut(Listed)) -> Result<(), IndexError> {
         let sql = "SELECT r.job_id, r.run_id, i.status, i.schema_version, i.job_type, r.recorded_at, p.detail \
                    FROM runs r LEFT JOIN run_index i USING (job_id, run_id) \
                    LEFT JOIN problems p USING (job_id, run_id) \
                    WHERE (?1 IS NULL OR r.job_id = ?1) AND (?2 IS NULL OR i.status = ?2) \
                    AND (?3 IS NULL OR i.schema_version = ?3) ORDER BY r.job_id, r.run_id LIMIT ?4";
         let limit = filter.limit.and_then(|n| i64::try_from(n).ok()).unwrap_or(-1);
-        self.rows(sql, params![filter.job, filter.status, filter.version, limit], |row| {
+        let listed = |row: &Row<'_>| {
             Ok(Listed {
                 job: row.get(0)?,
                 run: row.get(1)?,
@@ -309,7 +317,17 @@ impl Index {
                 recorded_at: row.get(5)?,
                 problem: row.get(6)?,
             })
-        })
+        };
+        let at = |source| self.at(source);
+        // What a killed writer left is put in order before the first row is given.
+        self.log_size()?;
+        let mut statement = self.db.prepare_cached(sql).map_err(at)?;
+        let values = params![filter.job, filter.status, filter.version, limit];
+        let mut rows = statement.query(values).map_err(at)?;
+        while let Some(row) = rows.next().map_err(at)? {
+            see(listed(row).map_err(at)?);
+        }
+        Ok(())
     }
 
     /// The manifests that could not be indexed.

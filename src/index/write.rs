@@ -62,7 +62,6 @@ impl Index {
     pub fn commit_changes(&self, head: &Head) -> Result<(), IndexError> {
         self.set_meta("log_size", int(head.size))?;
         self.set_meta("log_root", head.root.to_string())?;
-        self.set_meta("writes", self.writes_so_far().map(|writes| writes + 1))?;
         self.batch("COMMIT")
     }
 

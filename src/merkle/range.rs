@@ -120,6 +120,15 @@ mod tests {
     }
 
     #[test]
+    fn compact_range_extended_is_the_one_appended_to() {
+        let leaves: Vec<Hash> = (0..13u8).map(|i| leaf_hash(&[i])).collect();
+        let (mut extended, mut appended) = (CompactRange::new(), CompactRange::new());
+        extended.extend(leaves.iter().copied());
+        leaves.iter().for_each(|leaf| appended.append(*leaf));
+        assert_eq!((&extended, extended.size()), (&appended, 13));
+    }
+
+    #[test]
     fn compact_range_with_other_than_its_hashes_is_refused() {
         let hash = leaf_hash(b"");
         let error = CompactRange::from_parts(5, vec![hash; 3]);

@@ -91,3 +91,17 @@ where
         nodes.iter().map(hash).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_for_nodes_are_each_given_once_and_in_order() {
+        let node = |level, index| Node { level, index };
+        let nodes = [node(8, 0), node(0, 600), node(0, 3), node(0, 601), node(3, 1), node(0, 300)];
+        let paths: Vec<String> = tiles_for(&nodes, 700).unwrap().into_iter().map(Tile::path).collect();
+        assert_eq!(paths, ["tile/0/000", "tile/0/001", "tile/0/002.p/188", "tile/1/000.p/2"]);
+        assert_eq!(tiles_for(&[node(0, 3), node(0, 700)], 700), Err(node(0, 700)));
+    }
+}

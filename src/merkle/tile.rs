@@ -274,6 +274,8 @@ mod tests {
             "tile/0/000.p/0",
             "tile/0/000.p/256",
             "tile/0/000.p/01",
+            "tile/0/000.p/+1",
+            "tile/0/000.p/0001",
             "tile/0/000.p/",
             "tile/0/000.p/1/",
             "tile/0/000.p/1.p/1",
@@ -322,6 +324,13 @@ mod tests {
             assert_eq!(Tile::grown(old, new).collect::<Vec<_>>(), expected, "{old} to {new}");
         }
         assert!(Tile::grown(u64::MAX - 1, u64::MAX).count() <= 8);
+    }
+
+    #[test]
+    fn tile_that_ends_at_the_largest_size_is_the_last() {
+        let last = MAX_SIZE / 256;
+        assert_eq!(Tile::new(0, last, 255).map(|tile| tile.width), Some(255));
+        assert_eq!([Tile::new(0, last, 256), Tile::new(0, last + 1, 1)], [None; 2]);
     }
 
     #[test]

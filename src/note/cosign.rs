@@ -83,6 +83,21 @@ mod tests {
     }
 
     #[test]
+    fn cosignature_under_another_name_or_id_is_not_the_witness_s() {
+        let witness = cosigner();
+        let log = crate::note::SigningKey::from_seed("l".parse().unwrap(), &[1; 32]);
+        let note = SignedNote::sign(TEXT.to_owned(), &[&log]).unwrap();
+        let ours = witness.cosign(&note, 5);
+        let named = NoteSignature { name: "witness.example/w2".parse().unwrap(), ..ours.clone() };
+        let numbered = NoteSignature { id: log.verifying_key().id(), ..ours };
+        for other in [named, numbered] {
+            let mut with = note.clone();
+            with.add(other);
+            assert_eq!(witness.verifying_key().cosigned(&with), Ok(None));
+        }
+    }
+
+    #[test]
     fn cosignature_is_what_the_specification_says_it_is() {
         // The layout of tlog-cosignature, put together by hand.
         let witness = cosigner();

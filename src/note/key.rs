@@ -156,6 +156,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn key_id_is_read_from_the_one_text_that_it_prints_as() {
+        for text in ["00000000", "0123abcd", "ffffffff", "00000001"] {
+            assert_eq!(text.parse::<KeyId>().map(|id| id.to_string()).as_deref(), Ok(text));
+        }
+        for bad in ["", "1", "0123ABCD", "+123abcd", "0123abcg", "00123abcd", " 123abcd"] {
+            assert_eq!(bad.parse::<KeyId>(), Err(KeyError::Form), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn key_names_without_spaces_and_plus_are_taken() {
         assert!("example.com/log".parse::<KeyName>().is_ok());
         for bad in ["", "a b", "a+b", "a\u{2003}b", "a\nb", "a\u{7f}"] {

@@ -213,6 +213,16 @@ mod tests {
         assert_eq!(short.parse::<VerifyingKey>(), Err(KeyError::Form));
     }
 
+    #[test]
+    fn ml_dsa_key_vouches_for_nothing_and_signs_no_bytes_in_every_build() {
+        let key = VerifyingKey::MlDsa44(public());
+        assert!(!key.vouches() && !key.verify(b"x", &[0; 2420]) && !key.verify(b"", &[]));
+        let text = "example.com/log\n258\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+        assert!([0, 7, 8, 9, 2428].iter().all(|len| !key.signed_text(text, &vec![0; *len])));
+        let other = crate::note::SigningKey::from_seed("example.com/log".parse().unwrap(), &[1; 32]);
+        assert!(other.verifying_key().vouches());
+    }
+
     /// The structure of tlog-cosignature, put together by hand.
     #[test]
     fn ml_dsa_message_is_what_the_specification_says_it_is() {
@@ -242,6 +252,7 @@ mod tests {
         assert_eq!(secret.parse::<SigningKey>().unwrap_err(), KeyError::NotBuilt);
         let key = VerifyingKey::MlDsa44(public());
         assert!(!key.is_checkable() && !key.signed_text("example.com/log\n", &[0; 2428]));
+        assert!(SigningKey::from_seed(name(), &[1; 32]).verifying_key().is_checkable());
     }
 }
 
@@ -293,6 +304,13 @@ mod tests_with_the_feature {
 
     fn public_bytes(key: &VerifyingKey) -> &[u8; PUBLIC_BYTES] {
         key.bytes().try_into().expect("its length")
+    }
+
+    #[test]
+    fn ml_dsa_key_has_a_name_of_at_most_255_bytes() {
+        let made = |len: usize| SigningKey::ml_dsa_from_seed("n".repeat(len).parse().unwrap(), &[1; 32]);
+        assert!([1, 254, 255].iter().all(|len| made(*len).is_ok()));
+        assert_eq!(made(256).unwrap_err(), crate::note::KeyError::Name);
     }
 
     #[test]

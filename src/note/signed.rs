@@ -243,6 +243,48 @@ mod tests {
         assert!(matches!(wrong.verify(&keys), Err(NoteError::WrongSignature { .. })));
     }
 
+    fn by(name: &str, id: u8) -> NoteSignature {
+        NoteSignature { name: name.parse().unwrap(), id: KeyId([id; 4]), bytes: vec![1] }
+    }
+
+    #[test]
+    fn note_has_one_signature_of_a_key_and_as_many_as_the_limit() {
+        let mut note = SignedNote { text: "x\n".to_owned(), signatures: Vec::new() };
+        for (name, id, count) in
+            [("a", 1, 1), ("a", 1, 1), ("a", 2, 2), ("b", 1, 3), ("b", 1, 3), ("b", 2, 4)]
+        {
+            note.add(by(name, id));
+            assert_eq!(note.signatures.len(), count, "{name} {id}");
+        }
+        let mut most = note.clone();
+        (0..=MAX_SIGNATURES as u8).for_each(|id| most.add(by("c", id)));
+        assert_eq!(most.signatures.len(), MAX_SIGNATURES);
+        note.drop_signatures_of(&"a".parse().unwrap(), KeyId([1; 4]));
+        assert_eq!(note.signatures, [by("a", 2), by("b", 1), by("b", 2)]);
+    }
+
+    #[test]
+    fn note_takes_over_signatures_of_its_own_text_only() {
+        let note = |text: &str, signatures: &[NoteSignature]| SignedNote {
+            text: text.to_owned(),
+            signatures: signatures.to_vec(),
+        };
+        let from = note("x\n", &[by("a", 1), by("b", 1)]);
+        let mut same = note("x\n", &[by("b", 1), by("b", 2)]);
+        same.take_over(&from);
+        assert_eq!(same.signatures, [by("b", 1), by("b", 2), by("a", 1)]);
+        let mut other = note("y\n", &[by("c", 1)]);
+        other.take_over(&from);
+        assert_eq!(other.signatures, [by("c", 1)]);
+    }
+
+    #[test]
+    fn note_text_has_no_control_characters_but_newlines() {
+        let signs = |text: &str| SignedNote::sign(text.to_owned(), &[&key(1)]).is_ok();
+        assert!(signs("a b\n") && signs(" \n\n!\n"));
+        assert!(["a\tb\n", "a\u{1f}\n", "\0\n", "a\r\n", "a", ""].iter().all(|text| !signs(text)));
+    }
+
     #[test]
     fn note_in_any_other_form_is_refused() {
         let line = "\u{2014} a AAAAAAA=\n";
@@ -263,6 +305,9 @@ mod tests {
         ] {
             assert_eq!(SignedNote::parse(bad.as_bytes()), Err(error), "{bad:?}");
         }
+        let end = format!("\n\n{line}");
+        let longest = "x".repeat(MAX_NOTE_BYTES - end.len()) + &end;
+        assert!(SignedNote::parse(longest.as_bytes()).is_ok());
         let most = format!("x\n\n{}", line.repeat(MAX_SIGNATURES));
         assert_eq!(SignedNote::parse(most.as_bytes()).unwrap().signatures.len(), MAX_SIGNATURES);
         assert_eq!(SignedNote::parse(b"\xff\n\n"), Err(NoteError::NotText));

@@ -195,6 +195,8 @@ mod tests {
         assert_eq!(who(&format!("# us\n\nme@example.org {key} a comment\n")), me);
         assert_eq!(who(&format!("me@example.org namespaces=\"git,strongroom-checkpoint\" {key}")), me);
         assert_eq!(who(&format!("me@example.org namespaces=\"*\" {key}")), me);
+        assert_eq!(who(&format!("me@example.org \t namespaces=\"*\"  {key}")), me);
+        assert_eq!(who(&format!("me@example.org   {key}")), me);
         assert_eq!(who(&format!("me@example.org namespaces=\"git\" {key}")), Ok(None));
         assert_eq!(who(&format!("x ecdsa-sha2-nistp256 AAAA\nme@example.org {key}")), me);
         assert_eq!(who(""), Ok(None));
@@ -202,6 +204,8 @@ mod tests {
             format!("x cert-authority {key}"),
             format!("x valid-before=\"20200101\" {key}"),
             format!("x namespaces=\"!strongroom-checkpoint,*\" {key}"),
+            format!("x namespaces=\"git,s*\" {key}"),
+            format!("x namespaces=\"s*,strongroom-checkpoint\" {key}"),
             format!("x namespaces=\"git\",cert-authority {key}"),
             "x".to_owned(),
             "x ssh-ed25519 AAAA".to_owned(),

@@ -162,3 +162,101 @@ impl Replay {
         self.runs
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Moment;
+    use crate::base::id::OperationId;
+
+    /// The second entry of a run, which puts revision `b` in place of `a`.
+    fn second() -> Entry {
+        let operation = OperationId::new(1, [2; 10]);
+        let mut entry =
+            Entry::new(EntryKind::RolledBack, Moment::from_millis(0), Sha256::of(b"actor"), operation, 1);
+        entry.job_id = Some("job".parse().unwrap());
+        entry.run_id = Some("run".parse().unwrap());
+        entry.run_seq = Some(2);
+        entry.run_prev = Some(Sha256::of(b"leaf"));
+        entry.before = Some(Sha256::of(b"a"));
+        entry.after = Some(Sha256::of(b"b"));
+        entry.files = Some(Sha256::of(b"files"));
+        entry
+    }
+
+    fn changed(mut entry: Entry, change: impl FnOnce(&mut Entry)) -> Entry {
+        change(&mut entry);
+        entry
+    }
+
+    fn first(kind: EntryKind) -> Entry {
+        changed(second(), |entry| {
+            (entry.kind, entry.run_seq, entry.run_prev) = (kind, Some(1), None);
+            (entry.before, entry.after) = (None, Some(Sha256::of(b"a")));
+        })
+    }
+
+    fn state() -> RunState {
+        let manifest = Sha256::of(b"a");
+        let (leaf, files, exceptions) = (Sha256::of(b"leaf"), Sha256::of(b"files"), None);
+        RunState { seq: 1, entry: 7, leaf, manifest, files, exceptions }
+    }
+
+    #[test]
+    fn step_that_follows_gives_the_next_state() {
+        let leaf = Sha256::of(b"next");
+        let known = RunState { exceptions: Some(Sha256::of(b"x")), ..state() };
+        let next = RunState { seq: 2, entry: 9, leaf, manifest: Sha256::of(b"b"), ..known.clone() };
+        assert_eq!(step(Some(&known), 9, &second(), leaf).unwrap(), next);
+        for kind in [EntryKind::Recorded, EntryKind::Adopted] {
+            let next = step(None, 7, &first(kind), Sha256::of(b"leaf")).unwrap();
+            assert_eq!(next, state());
+        }
+    }
+
+    #[test]
+    fn step_that_does_not_follow_is_refused_for_its_reason() {
+        let leaf = Sha256::of(b"next");
+        let on = |change: &dyn Fn(&mut Entry)| {
+            let mut entry = second();
+            change(&mut entry);
+            step(Some(&state()), 9, &entry, leaf).unwrap_err()
+        };
+        for seq in [None, Some(0), Some(1), Some(3)] {
+            let error = on(&|entry| entry.run_seq = seq);
+            let ChainError::Sequence { found, expected: 2 } = error else { panic!("{error}") };
+            assert_eq!(found, seq.unwrap_or(0));
+        }
+        for other in [None, Some(Sha256::of(b"other"))] {
+            assert!(matches!(on(&|entry| entry.run_prev = other), ChainError::Predecessor { .. }));
+            assert!(matches!(on(&|entry| entry.before = other), ChainError::Before { .. }));
+            assert!(matches!(on(&|entry| entry.files = other), ChainError::Files { .. }));
+        }
+        for kind in [EntryKind::Recorded, EntryKind::Adopted] {
+            assert!(matches!(on(&|entry| entry.kind = kind), ChainError::SecondBeginning));
+        }
+        let begins = |entry: &Entry| step(None, 9, entry, leaf).unwrap_err();
+        assert!(matches!(begins(&second()), ChainError::NoBeginning { kind: EntryKind::RolledBack }));
+        for seq in [None, Some(0), Some(2)] {
+            let error = begins(&changed(first(EntryKind::Adopted), |entry| entry.run_seq = seq));
+            assert!(matches!(error, ChainError::Sequence { expected: 1, .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn replay_keeps_a_run_s_state_when_an_entry_does_not_follow() {
+        let mut replay = Replay::default();
+        let bytes = first(EntryKind::Adopted).to_bytes().unwrap();
+        let key = replay.take(0, &bytes).unwrap().run().unwrap();
+        let stray = second().to_bytes().unwrap();
+        let (of, error) = replay.take(1, &stray).unwrap_err();
+        assert!(of == Some(key.clone()) && matches!(error, ChainError::Predecessor { .. }), "{error}");
+        let next = changed(second(), |entry| entry.run_prev = Some(leaf(&bytes))).to_bytes().unwrap();
+        replay.take(2, &next).unwrap();
+        assert!(matches!(replay.take(3, b"{}"), Err((None, ChainError::Record(_)))));
+        let runs = replay.into_runs();
+        let state = &runs[&key];
+        assert_eq!((runs.len(), state.seq, state.entry, state.leaf), (1, 2, 2, leaf(&next)));
+        assert_eq!(state.manifest, Sha256::of(b"b"));
+    }
+}

@@ -138,4 +138,36 @@ mod tests {
         assert_eq!(of_operation(&undone, &op(3)), Decision::Already);
         assert_eq!(of_operation(&undone, &op(2)), Decision::ChangedSince { by: op(4) });
     }
+
+    #[test]
+    fn rollback_that_changes_what_is_fixed_violates_its_invariant_by_place() {
+        let whole = r#"{"run_id":"r","inputs_hash":"h","job_id":"j","doctrine":{"sha256":"d"},"input_snapshots":{"a":{"sha256":"1"},"b":{"sha256":"2"}},"note":1}"#;
+        let doc = json::scan(whole.as_bytes()).unwrap();
+        assert_eq!(check(&doc, &doc), []);
+        for (from, to, wanted) in [
+            (r#""r""#, r#""s""#, Some((Invariant::RunId, "/run_id"))),
+            (r#""h""#, r#""i""#, Some((Invariant::RunId, "/inputs_hash"))),
+            (r#""j""#, r#""k""#, Some((Invariant::JobId, "/job_id"))),
+            (r#""d""#, r#""e""#, Some((Invariant::RecordedDigests, "/doctrine"))),
+            (r#""1""#, r#""3""#, Some((Invariant::InputSnapshots, "/input_snapshots/a"))),
+            (r#""2""#, r#""3""#, Some((Invariant::InputSnapshots, "/input_snapshots/b"))),
+            (r#""note":1"#, r#""note":2"#, None),
+            // What one of them lacks, a migration added.
+            (r#""job_id":"j","#, "", None),
+            (r#","b":{"sha256":"2"}"#, "", None),
+        ] {
+            let changed = whole.replace(from, to);
+            assert_ne!(changed, whole, "{from}");
+            let other = json::scan(changed.as_bytes()).unwrap();
+            for (before, after) in [(&doc, &other), (&other, &doc)] {
+                let found: Vec<_> =
+                    check(before, after).iter().map(|v| (v.invariant, v.at.to_string())).collect();
+                let wanted: Vec<_> = wanted.iter().map(|(kind, at)| (*kind, (*at).to_owned())).collect();
+                assert_eq!(found, wanted, "{from}");
+            }
+        }
+        // Snapshots of another kind are for other rules to refuse.
+        let odd = json::scan(br#"{"input_snapshots":[1]}"#).unwrap();
+        assert_eq!(check(&odd, &doc), []);
+    }
 }

@@ -420,8 +420,9 @@ impl<'p> Work<'p> {
         to: &str,
     ) -> Result<(Held, Sha256), Refusal> {
         let stage = || "the history record".to_owned();
-        let (edited, checksum, place) = history::append(source.doc, at, record)?;
+        let (edited, place) = history::append(source.doc, at, record)?;
         let mut after = checked(source, edited, stage)?;
+        let checksum = history::put_checksum(&mut after.text, at)?;
         let declared = [PointerPattern::from(&place)];
         let allowed = Allowed { declared: &declared, moved: &[], described: &|_| true };
         let Held { text, met } = &mut after;

@@ -74,13 +74,13 @@ impl Record<'_> {
 
 const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// Adds a record as the last of the document's history; answers the new text, its checksum, and
-/// the place that was added.
+/// Adds a record as the last of the document's history, its checksum still zeros; answers the new text
+/// and the place that was added.
 pub(super) fn append(
     doc: &Doc<'_>,
     at: &Pointer,
     record: &Record<'_>,
-) -> Result<(Edited, Sha256, Pointer), HistoryError> {
+) -> Result<(Edited, Pointer), HistoryError> {
     let mut edits = Edits::new(doc);
     let place = match (doc.at(at), at.split_last()) {
         (Some(list), _) if list.kind() == Kind::Array => {
@@ -97,20 +97,20 @@ pub(super) fn append(
             return Err(HistoryError::NotAnArray { at: at.clone(), found });
         }
     };
-    let mut edited = edits.apply()?;
-    let digits = {
-        let (mut zeroed, _) = Scanned::edited(doc, edited.clone())?;
-        let last = zeroed.with(|zeroed| last_record(zeroed, at).and_then(checksum_digits));
-        last.ok_or_else(|| HistoryError::NotAnArray { at: at.clone(), found: "array" })?
-    };
-    let checksum = Sha256::of(&edited.bytes);
+    Ok((edits.apply()?, place))
+}
+
+/// Puts the checksum in the place of the zeros of the last record; answers it.
+pub(super) fn put_checksum(text: &mut Scanned, at: &Pointer) -> Result<Sha256, HistoryError> {
+    let digits = text.with(|zeroed| last_record(zeroed, at).and_then(checksum_digits));
+    let digits = digits.ok_or_else(|| HistoryError::NotAnArray { at: at.clone(), found: "array" })?;
+    let checksum = Sha256::of(text.text().as_bytes());
     let hex = checksum.hex();
-    edited.bytes[digits].copy_from_slice(hex.as_bytes());
-    let occurrences = std::str::from_utf8(&edited.bytes).map_or(0, |text| text.matches(&hex).count());
-    if occurrences != 1 {
+    text.put_digits(digits, &hex);
+    if text.text().matches(&hex).count() != 1 {
         return Err(HistoryError::AmbiguousChecksum);
     }
-    Ok((edited, checksum, place))
+    Ok(checksum)
 }
 
 fn last_record<'d>(doc: &'d Doc<'_>, at: &Pointer) -> Option<Node<'d>> {

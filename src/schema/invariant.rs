@@ -168,7 +168,6 @@ pub(super) fn check_all(
     rewrite.job_id(&mut out);
     rewrite.recorded_digests(&mut out);
     rewrite.keeps_text(&mut out);
-    out.sort_by_key(|violation| violation.invariant);
     (rewrite.differences.into_iter().map(|difference| difference.at).collect(), out)
 }
 

@@ -12,14 +12,6 @@ use crate::merkle;
 /// Below so many changes an index is brought up to date, whatever its size.
 const FEW_CHANGES: u64 = 1000;
 
-/// How an index was made what it is.
-pub(super) struct Refreshed {
-    /// The index.
-    pub index: Index,
-    /// How many manifests were read; `None` where it was built from nothing.
-    pub read: Option<u64>,
-}
-
 impl Store {
     /// The index, up to date with the settled log. Built when it is missing or unusable; kept in
     /// memory when it cannot be written (a read-only store, a full disk). Only what is settled is
@@ -67,8 +59,9 @@ impl Store {
     }
 
     /// Makes the index say what the log and the manifests say now. Only the manifests that look otherwise
-    /// than when they were read are read again; `anew` distrusts whatever is there.
-    pub(super) fn reindex_all(&self, anew: bool) -> Result<Refreshed, StoreError> {
+    /// than when they were read are read again; `anew` distrusts whatever is there. Gives how many were read;
+    /// `None` where the index was built from nothing.
+    pub(super) fn reindex_all(&self, anew: bool) -> Result<Option<u64>, StoreError> {
         let _lock = self.lock_index()?;
         let path = self.disk.full_path(paths::INDEX);
         let view = self.settled()?;
@@ -79,7 +72,7 @@ impl Store {
         if read.is_none() {
             self.build(&view, Unreadable::IsARow)?;
         }
-        Ok(Refreshed { index: Index::open_read_only(&path)?, read })
+        Ok(read)
     }
 
     /// Builds the index aside and renames it into place. Only the holder of the index lock.
@@ -117,13 +110,20 @@ impl Store {
         if known > size || size - known > known.max(FEW_CHANGES) {
             return Ok(false);
         }
-        let root = match known {
-            0 => merkle::EMPTY_ROOT,
-            _ => match merkle::tree_root(known, &self.hash_reader(view)) {
-                Ok(root) => root,
-                // Tiles are derived too, and the next to write makes them anew.
-                Err(_) => return Ok(false),
-            },
+        let mut now = view.clone();
+        let root = loop {
+            match merkle::tree_root(known, &self.hash_reader(&now)) {
+                _ if known == 0 => break merkle::EMPTY_ROOT,
+                Ok(root) => break root,
+                // A tile that was not full goes when the log grows: then there is a fuller one.
+                Err(_) => {
+                    let then = std::mem::replace(&mut now, self.settled()?);
+                    if then.head.size == now.head.size {
+                        // Tiles are derived too, and what is missing of them is made anew elsewhere.
+                        return Ok(false);
+                    }
+                }
+            }
         };
         Ok(index.has_root(&Sha256::from_bytes(*root.as_bytes())))
     }
@@ -148,7 +148,7 @@ impl Store {
     /// As [`bring_up`](Self::bring_up), with all manifests that look otherwise than when they were read;
     /// gives how many were read.
     fn bring_all_up(&self, index: &Index, view: &LogView) -> Result<Option<u64>, StoreError> {
-        if !index.is_own_work() || !self.goes_on(index, view)? {
+        if !self.goes_on(index, view)? {
             return Ok(None);
         }
         index.begin_changes()?;

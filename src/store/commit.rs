@@ -275,6 +275,9 @@ impl Operation {
         let request = Request { author: self.author.clone(), kept, marks, changes };
         let done = committer.submit(request, |group| self.lead(group))?;
         self.behind = Some(done.head);
+        if self.states.as_ref().is_some_and(States::is_full) {
+            self.states = None;
+        }
         Ok(done.answers)
     }
 

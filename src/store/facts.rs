@@ -106,7 +106,7 @@ pub(super) fn folder(disk: &Disk, dir: &str, known: Option<&Known<'_>>) -> Resul
         Err(error) => ManifestBytes::Unusable(error.to_string()),
     };
     let mut reader = Reader { disk, dir, known, buffer: Vec::new(), found: BTreeMap::new(), trusted: 0 };
-    reader.walk("")?;
+    reader.walk()?;
     Ok(FolderFacts { manifest, found: reader.found, trusted: reader.trusted })
 }
 
@@ -129,32 +129,39 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn walk(&mut self, below: &str) -> Result<(), StoreError> {
-        let entries = match self.disk.list(join(self.dir, below).trim_end_matches('/')) {
-            Ok(entries) => entries,
-            Err(error) if error.is_not_found() => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        for entry in entries {
-            let Some(name) = entry.name.to_str() else {
-                let bytes = std::os::unix::ffi::OsStrExt::as_bytes(entry.name.as_os_str());
-                let what = Found::Special("name that is not UTF-8");
-                self.found.insert(join(below, &escape::bytes(bytes)), what);
-                continue;
+    fn walk(&mut self) -> Result<(), StoreError> {
+        let mut folders = vec![String::new()];
+        while let Some(below) = folders.pop() {
+            let entries = match self.disk.list(join(self.dir, &below).trim_end_matches('/')) {
+                Ok(entries) => entries,
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => return Err(error.into()),
             };
-            let path = join(below, name);
-            if below.is_empty() && name == paths::MANIFEST {
-                continue;
-            }
-            let what = match entry.kind {
-                Kind::Dir => {
-                    self.walk(&path)?;
-                    Found::Dir
+            for entry in entries {
+                let Some(name) = entry.name.to_str() else {
+                    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(entry.name.as_os_str());
+                    let what = Found::Special("name that is not UTF-8");
+                    self.found.insert(join(&below, &escape::bytes(bytes)), what);
+                    continue;
+                };
+                let path = join(&below, name);
+                if below.is_empty() && name == paths::MANIFEST {
+                    continue;
                 }
-                Kind::File => self.file(&path).unwrap_or_else(Found::Unreadable),
-                other => Found::Special(other.word()),
-            };
-            self.found.insert(path, what);
+                let what = match entry.kind {
+                    // No recorded file lies there, and there may be no end of folders in folders.
+                    _ if path.len() > limits::PATH_BYTES => {
+                        Found::Special("path over the limit of 4096 bytes")
+                    }
+                    Kind::Dir => {
+                        folders.push(path.clone());
+                        Found::Dir
+                    }
+                    Kind::File => self.file(&path).unwrap_or_else(Found::Unreadable),
+                    other => Found::Special(other.word()),
+                };
+                self.found.insert(path, what);
+            }
         }
         Ok(())
     }

@@ -1,10 +1,9 @@
 //! Questions to the index, and building it anew.
 
-use super::catch_up::Refreshed;
 use super::session::Session;
 use super::{Store, StoreError};
 use crate::base::id::{JobId, RunKey};
-use crate::index::{ListFilter, Listed, Problem, QueryResult};
+use crate::index::{Index, IndexError, ListFilter, Listed, Problem, QueryResult};
 
 /// What `reindex` made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,21 +34,36 @@ impl Store {
 
     fn reindex_as(&self, anew: bool) -> Result<IndexReport, StoreError> {
         // First the index: what was left unfinished is looked for in it, and built for that it would be
-        // built twice.
-        let Refreshed { index, read } = self.reindex_all(anew)?;
-        drop(index);
+        // built twice. Where it cannot be made the rest is put in order all the same.
+        let made = self.reindex_all(anew);
         self.finish_interrupted()?;
         let mended = match Session::open(self)?.mend() {
             Err(StoreError::LogDamaged { .. }) => Vec::new(),
             mended => mended?,
         };
-        let index = self.index()?;
-        Ok(IndexReport { rows: index.counts()?, problems: index.problems()?, read, mended })
+        let mut read = made?;
+        let told = |index: Index| Ok::<_, IndexError>((index.counts()?, index.problems()?));
+        let (rows, problems) = match told(self.index()?) {
+            Ok(told) => told,
+            // Its file is damaged where nothing had to be read so far.
+            Err(_) => {
+                read = self.reindex_all(true)?;
+                told(self.index()?)?
+            }
+        };
+        Ok(IndexReport { rows, problems, read, mended })
     }
 
     /// Lists runs.
     pub fn list(&self, filter: &ListFilter) -> Result<Vec<Listed>, StoreError> {
-        Ok(self.index()?.list(filter)?)
+        let mut listed = Vec::new();
+        self.each_listed(filter, &mut |run| listed.push(run))?;
+        Ok(listed)
+    }
+
+    /// As [`list`](Self::list), one at a time: a list of all runs may be longer than memory is large.
+    pub fn each_listed(&self, filter: &ListFilter, see: &mut dyn FnMut(Listed)) -> Result<(), StoreError> {
+        Ok(self.index()?.list(filter, see)?)
     }
 
     /// Answers one reading SQL statement over the index.

@@ -167,7 +167,12 @@ impl Store {
         let plan = move |keys: Result<Vec<RunKey>, StoreError>| -> Result<Vec<(RunKey, Plan)>, StoreError> {
             let keys = keys?;
             let stamp = Stamp { applied_at: self.context.clock.now() };
-            let files = index.file_lists(&keys)?;
+            let mut files = index.file_lists(&keys)?;
+            // What came in since the index was opened is in one that is opened now.
+            let missing: Vec<RunKey> = keys.iter().filter(|key| !files.contains_key(key)).cloned().collect();
+            if !missing.is_empty() {
+                files.extend(self.index()?.file_lists(&missing)?);
+            }
             let plan = |key: RunKey| {
                 let plan = self.plan_migration(&key, &files, pack, target, &stamp);
                 (key, plan)

@@ -189,16 +189,17 @@ impl Store {
     /// was not made by whoever asks, who may not know of it: it is used only by its name. Root's is anybody's.
     pub fn open_nearest(from: &Path, context: Context) -> Result<Self, StoreError> {
         let dir = Self::find(from).ok_or_else(|| StoreError::NoStore { dir: from.to_owned() })?;
-        let store = Self::open(&dir, context)?;
+        // Before anything of it is read: what a stranger wrote there is no business of whoever asks.
+        let disk = Disk::open(&dir)?;
         let own = [0, rustix::process::geteuid().as_raw()];
         for path in ["", paths::CONFIG] {
-            if let Some(stat) = store.disk.stat(path)?
+            if let Some(stat) = disk.stat(path)?
                 && !own.contains(&stat.uid)
             {
                 return Err(StoreError::Stranger { dir, uid: stat.uid });
             }
         }
-        Ok(store)
+        Self::open(&dir, context)
     }
 
     /// The store's root folder.

@@ -165,7 +165,7 @@ impl Store {
         let index = Index::open_read_only(&self.disk.full_path(paths::INDEX)).ok()?;
         let known = index.log_size().ok().filter(|size| index.is_at(&view.head) || *size < view.head.size)?;
         let mut found = Vec::new();
-        for at in index.entries_without_run(EntryKind::PackInstalled.as_str()).ok()? {
+        for at in index.entries_without_run(EntryKind::PackInstalled.as_str(), None).ok()? {
             found.push(installed(at, self.entry(view, at).ok()?)?);
         }
         found.extend(self.installed_since(view, known).ok()?);

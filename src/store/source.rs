@@ -52,7 +52,8 @@ pub(super) struct Room<'a> {
 }
 
 impl Room<'_> {
-    fn take(&self, bytes: u64) -> bool {
+    /// Takes some of it, if there is so much.
+    pub fn take(&self, bytes: u64) -> bool {
         let left = |room: u64| room.checked_sub(bytes);
         self.bytes.try_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
     }
@@ -228,8 +229,7 @@ impl Reading {
     /// Insists that the file did not change while it was read.
     pub fn held_still(&self, read: u64) -> Result<(), StoreError> {
         let after = Stat::of_file(&self.file).map_err(|error| refused(&self.shown, error.to_string()))?;
-        let same = |a: &Stat, b: &Stat| (a.len, a.mtime_ns, a.ctime_ns) == (b.len, b.mtime_ns, b.ctime_ns);
-        if read != self.before.len || !same(&self.before, &after) {
+        if read != self.before.len || !after.is_unchanged_since(&self.before) {
             return Err(refused(
                 &self.shown,
                 "it changed while it was being read; record it when it holds still",

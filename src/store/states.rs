@@ -15,6 +15,10 @@ use crate::plan::replay::{self, RunState};
 /// Bundles kept in memory: more than one because runs need not be asked for in the log's order.
 const KEPT_BUNDLES: usize = 16;
 
+/// States held beside the index, after which the index is to take them in. Few in unoptimized builds, so that
+/// tests come to that too.
+const HELD_STATES: usize = if cfg!(debug_assertions) { 100 } else { 1 << 16 };
+
 /// A view of run states that grows with the log.
 pub(super) struct States {
     store: Store,
@@ -87,6 +91,11 @@ impl States {
         Ok(())
     }
 
+    /// Whether so much is held that a new view, from an index that has it, should follow.
+    pub fn is_full(&self) -> bool {
+        self.overlay.len() >= HELD_STATES
+    }
+
     /// A run's state; `None` when it is not in the log.
     pub fn get(&mut self, key: &RunKey) -> Result<Option<RunState>, StoreError> {
         if let Some(state) = self.overlay.get(key) {
@@ -141,7 +150,10 @@ impl States {
             return Ok(());
         }
         let place = format!("log entry {} ({key})", state.entry);
-        let why = "the index says otherwise; run strongroom reindex --anew".to_owned();
+        let why =
+            "the index says otherwise; strongroom reindex --anew makes it anew, and strongroom verify tells \
+                   whether the log contradicts itself"
+                .to_owned();
         Err(StoreError::LogDamaged { place, why })
     }
 

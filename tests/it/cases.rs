@@ -158,9 +158,20 @@ fn store_of_another_user_is_used_only_by_its_name() {
         assert_eq!(fs::read_dir(&below).unwrap().count(), 0);
         let named = bench.path(".");
         here(&["--store", named.to_str().unwrap(), "list"]).exits(0);
+        // What needs no store does without it.
+        let ran = here(&["pack", "list"]);
+        assert!(ran.err.contains("done without a store"), "{name}: {}", ran.err);
+        ran.exits(0);
         std::os::unix::fs::chown(&path, Some(0), None).unwrap();
     }
     here(&["list"]).exits(0);
+    // Whatever they wrote there, it is not read.
+    let settings = bench.path("strongroom.toml");
+    fs::write(&settings, "rubbish").unwrap();
+    std::os::unix::fs::chown(&settings, Some(65534), None).unwrap();
+    let ran = here(&["list"]);
+    assert!(ran.err.contains("belongs to another user"), "{}", ran.err);
+    ran.exits(6);
 }
 
 #[test]

@@ -320,6 +320,29 @@ fn adopt_of_two_folders_that_are_the_same_run_takes_one_and_says_so_of_the_other
     assert_eq!(world.adopt(), [format!("job-b/{run}: already job-b/{run}")]);
 }
 
+/// The index takes in what an operation holds in between, so that a later batch learns of it from there.
+#[test]
+fn adopt_of_many_runs_knows_in_a_later_batch_what_came_in_with_an_earlier_one() {
+    let world = World::new();
+    for run in 0..1100 {
+        write(world.tree.join(format!("j/{run:04}/manifest.json")), "{\"job_id\": \"j\"}");
+    }
+    for run in ["0003", "0700", "Z9"] {
+        write(world.tree.join(format!("k/{run}/manifest.json")), "{\"job_id\": \"j\", \"n\": 1}");
+    }
+    write(world.tree.join("j/z9/manifest.json"), "{\"job_id\": \"j\"}");
+    let found = world.adopt();
+    let said = |place: &str| found.iter().find_map(|line| line.strip_prefix(place)).map(str::to_owned);
+    assert_eq!(found.iter().filter(|line| line.contains(": new ")).count(), 1101);
+    for run in ["0003", "0700"] {
+        let why = said(&format!("k/{run}"));
+        let other = format!(": refused the store has j/{run} with other bytes");
+        assert!(why.as_ref().is_some_and(|why| why.starts_with(&other)), "{why:?}");
+    }
+    assert!(said("k/Z9").is_some_and(|why| why.contains("would be the same folder as")), "{found:?}");
+    assert!(world.adopt().iter().all(|line| !line.contains(": new ")));
+}
+
 #[test]
 fn adopt_of_ids_that_differ_only_by_case_is_refused_as_a_conflict() {
     let world = World::new();

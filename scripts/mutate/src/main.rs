@@ -88,8 +88,12 @@ fn has_let(expr: &Expr) -> bool {
     }
 }
 
-fn is_test(attributes: &[Attribute]) -> bool {
-    attributes.iter().any(|one| one.path().is_ident("test") || one.to_token_stream().to_string().contains("cfg (test)"))
+/// Whether what has these attributes is a test, or what stands in for a feature that is not built.
+fn is_passed_over(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|one| {
+        let text = one.to_token_stream().to_string();
+        one.path().is_ident("test") || ["cfg (test)", "cfg (all (test", "cfg (not (feature"].iter().any(|cfg| text.contains(cfg))
+    })
 }
 
 /// The operator that takes the place of another.
@@ -143,7 +147,7 @@ impl VisitMut for Mutator<'_> {
     fn visit_type_mut(&mut self, _: &mut syn::Type) {}
 
     fn visit_item_mod_mut(&mut self, item: &mut syn::ItemMod) {
-        if !is_test(&item.attrs) {
+        if !is_passed_over(&item.attrs) {
             visit_mut::visit_item_mod_mut(self, item);
         }
     }
@@ -151,7 +155,7 @@ impl VisitMut for Mutator<'_> {
     fn visit_item_fn_mut(&mut self, item: &mut syn::ItemFn) {
         let constant = usize::from(item.sig.constness.is_some());
         self.constant += constant;
-        if !is_test(&item.attrs) {
+        if !is_passed_over(&item.attrs) {
             visit_mut::visit_item_fn_mut(self, item);
         }
         self.constant -= constant;
@@ -160,7 +164,7 @@ impl VisitMut for Mutator<'_> {
     fn visit_impl_item_fn_mut(&mut self, item: &mut syn::ImplItemFn) {
         let constant = usize::from(item.sig.constness.is_some());
         self.constant += constant;
-        if !is_test(&item.attrs) {
+        if !is_passed_over(&item.attrs) {
             visit_mut::visit_impl_item_fn_mut(self, item);
         }
         self.constant -= constant;

@@ -108,6 +108,12 @@ impl Stat {
         Ok(Self::of(&rustix::fs::fstat(file)?))
     }
 
+    /// Whether the kernel tells of the same file, with the same length and times.
+    pub fn is_unchanged_since(&self, before: &Self) -> bool {
+        let told = |stat: &Self| (stat.dev, stat.ino, stat.len, stat.mtime_ns, stat.ctime_ns);
+        told(self) == told(before)
+    }
+
     #[allow(clippy::unnecessary_cast, clippy::useless_conversion)] // field types differ by platform
     fn of(stat: &rustix::fs::Stat) -> Self {
         let nanos = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);

@@ -23,6 +23,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::OnceLock;
 
 use super::{INDEX, Location, Row, SegmentsError, read_some, segment_path};
 use crate::backend::durable::{Disk, DiskError, NewFile};
@@ -68,7 +69,7 @@ pub(super) struct Index {
     fanout: [Vec<u64>; 2],
     /// Where the rows begin.
     rows: u64,
-    whole: Option<bool>,
+    whole: OnceLock<bool>,
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
@@ -141,7 +142,7 @@ impl Index {
         let sound = fanout.iter().all(|table| table.is_sorted() && table.last() == Some(&records))
             && covered.iter().all(|covered| covered.len > HEADER_LEN)
             && file.metadata().ok()?.len() == end;
-        sound.then_some(Self { file, covered, records, fanout, rows, whole: None })
+        sound.then_some(Self { file, covered, records, fanout, rows, whole: OnceLock::new() })
     }
 
     pub(super) fn covered(&self) -> &[Covered] {
@@ -157,11 +158,8 @@ impl Index {
     }
 
     /// Whether the second check fits; computed once.
-    pub(super) fn is_whole(&mut self) -> bool {
-        if self.whole.is_none() {
-            self.whole = Some(self.check_whole().unwrap_or(false));
-        }
-        self.whole == Some(true)
+    pub(super) fn is_whole(&self) -> bool {
+        *self.whole.get_or_init(|| self.check_whole().unwrap_or(false))
     }
 
     fn check_whole(&self) -> io::Result<bool> {

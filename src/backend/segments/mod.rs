@@ -124,7 +124,7 @@ struct State {
     loaded: bool,
     /// Whether something was committed since the segments were last looked at.
     stale: bool,
-    index: Option<Index>,
+    index: Option<Arc<Index>>,
     /// For each segment, how far rows of it are in one of the tables.
     seen: BTreeMap<u32, u64>,
     /// Rows beyond the index, sorted.
@@ -205,24 +205,26 @@ impl Segments {
         if !state.loaded || state.stale {
             self.refresh(&mut state)?;
         }
-        let mut found = self.confirmed(&mut state, table, digest, &same)?;
-        if fresh && found.iter().all(|(_, header)| header.is_err()) {
-            // Absent, or damaged, is believed only of an index that is whole, and of segments as they
-            // are now.
-            if state.index.as_mut().is_some_and(|index| !index.is_whole()) {
-                *state = State { committed: std::mem::take(&mut state.committed), ..State::default() };
-                self.scan_all(&mut state)?;
-            } else {
-                self.refresh(&mut state)?;
-            }
-            found = self.confirmed(&mut state, table, digest, &same)?;
+        let found = self.confirmed(state, table, digest, &same)?;
+        if !fresh || !found.iter().all(|(_, header)| header.is_err()) {
+            return Ok(found);
         }
-        Ok(found)
+        // Absent, or damaged, is believed only of an index that is whole, and of segments as they are now.
+        let mut state = self.state();
+        if state.index.as_ref().is_some_and(|index| !index.is_whole()) {
+            *state = State { committed: std::mem::take(&mut state.committed), ..State::default() };
+            self.scan_all(&mut state)?;
+        } else {
+            self.refresh(&mut state)?;
+        }
+        self.confirmed(state, table, digest, &same)
     }
 
+    /// The tables are looked at in the state as it is; what they lead to is read without the lock, so that
+    /// readers do not wait for each other.
     fn confirmed(
         &self,
-        state: &mut State,
+        state: MutexGuard<'_, State>,
         table: Table,
         digest: &[u8; 32],
         same: &impl Fn(&RecordHeader) -> bool,
@@ -234,14 +236,17 @@ impl Segments {
         };
         let start = rows.partition_point(|row| row.key < wanted);
         let beyond = rows[start..].iter().take_while(|row| row.key == wanted).map(|row| row.location);
-        let mut locations: Vec<Location> = match &state.index {
+        let beyond: Vec<Location> = beyond.collect();
+        let index = state.index.clone();
+        drop(state);
+        let mut locations = match index {
             Some(index) => index.find(table, &wanted).map_err(SegmentsError::read(INDEX.into()))?,
             None => Vec::new(),
         };
         locations.extend(beyond);
         let mut found = Vec::with_capacity(locations.len());
         for location in locations {
-            let header = self.header_in(state, location)?;
+            let header = self.header_at(location)?;
             if header.as_ref().map_or(true, same) {
                 found.push((location, header));
             }
@@ -249,12 +254,12 @@ impl Segments {
         Ok(found)
     }
 
-    fn header_in(
-        &self,
-        state: &mut State,
-        location: Location,
-    ) -> Result<Result<RecordHeader, BadRecord>, SegmentsError> {
-        let bytes = self.read_in(state, location, segment::RECORD_HEADER_LEN)?;
+    fn header_at(&self, location: Location) -> Result<Result<RecordHeader, BadRecord>, SegmentsError> {
+        let file = self.file(&mut self.state(), location.segment)?;
+        let bytes = match file {
+            Some(file) => read_some(&file, location, segment::RECORD_HEADER_LEN)?,
+            None => Vec::new(),
+        };
         Ok(segment::decode_record_header(&self.place(location), &bytes))
     }
 
@@ -293,7 +298,7 @@ impl Segments {
     /// Takes in what is new on disk.
     fn refresh(&self, state: &mut State) -> Result<(), SegmentsError> {
         if !state.loaded {
-            state.index = Index::open(&self.disk, &self.store_id);
+            state.index = Index::open(&self.disk, &self.store_id).map(Arc::new);
             if let Some(index) = &state.index {
                 state.seen = index.covered().iter().map(|covered| (covered.number, covered.len)).collect();
             }
@@ -375,12 +380,12 @@ impl Segments {
         let covered =
             |location: &Location| committed.get(&location.segment).is_some_and(|len| location.offset < *len);
         let new = state.by_sha256.iter().filter(|row| covered(&row.location)).count() as u64;
-        let old = state.index.as_ref().map_or(0, Index::records);
+        let old = state.index.as_ref().map_or(0, |index| index.records());
         // In proportion to what is rewritten, so that the whole cost stays linear.
         if !always && new < 8192 + old / 16 {
             return Ok(false);
         }
-        if state.index.as_mut().is_some_and(|index| !index.is_whole()) {
+        if state.index.as_ref().is_some_and(|index| !index.is_whole()) {
             *state = State { committed: std::mem::take(&mut state.committed), ..State::default() };
             self.scan_all(&mut state)?;
         }
@@ -403,7 +408,7 @@ impl Segments {
         let pick =
             |rows: &[Row]| rows.iter().filter(|row| within(&row.location)).copied().collect::<Vec<_>>();
         let (sha, b3) = (pick(&state.by_sha256), pick(&state.by_blake3));
-        index::write(&self.disk, &self.store_id, &lengths, state.index.as_ref(), &sha, &b3)?;
+        index::write(&self.disk, &self.store_id, &lengths, state.index.as_deref(), &sha, &b3)?;
         // Read back as anyone else would.
         *state = State {
             committed: std::mem::take(&mut state.committed),

@@ -94,6 +94,22 @@ impl Scanned {
     }
 
     /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Puts other hexadecimal digits in the place of as many within a string, which moves nothing and
+    /// changes what no node is.
+    ///
+    /// # Panics
+    /// If there are not as many, or if they are anything else.
+    pub(crate) fn put_digits(&mut self, at: std::ops::Range<usize>, digits: &str) {
+        let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        assert!(at.len() == digits.len() && hex(digits) && hex(&self.text[at.clone()]), "digits for digits");
+        self.text.replace_range(at, digits);
+    }
+
+    /// The text, of whoever needs nothing else.
     pub fn into_bytes(self) -> Vec<u8> {
         self.text.into_bytes()
     }

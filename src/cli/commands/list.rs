@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use crate::cli::error::{CliError, exit};
-use crate::cli::output::table;
+use crate::cli::output::Columns;
 use crate::cli::session::Session;
-use crate::index::ListFilter;
+use crate::index::{ListFilter, Listed};
 
 /// List runs
 #[derive(Debug, clap::Args)]
@@ -27,37 +27,49 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     let store = session.store()?;
     let filter = ListFilter { job: args.job, status: args.status, version: args.version, limit: args.limit };
-    let listed = store.list(&filter)?;
-    if session.out.json {
-        let runs: Vec<serde_json::Value> = listed
-            .iter()
-            .map(|run| {
-                json!({
-                    "job_id": run.job, "run_id": run.run, "status": run.status, "schema_version": run.version,
-                    "job_type": run.job_type, "recorded_at": run.recorded_at, "problem": run.problem,
-                })
-            })
-            .collect();
-        session.out.json(&json!({ "runs": runs }));
+    // The rows may be many more than should be held: they go out as they come.
+    let out = &session.out;
+    if out.json {
+        // An index that cannot be read to its end says so before there is half a document.
+        store.each_listed(&filter, &mut |_| {})?;
+        let mut first = true;
+        out.bytes(b"{\"runs\":[");
+        store.each_listed(&filter, &mut |run| {
+            if !std::mem::take(&mut first) {
+                out.bytes(b",");
+            }
+            out.bytes(as_json(&run).to_string().as_bytes());
+        })?;
+        out.line("]}");
         return Ok(exit::OK);
     }
-    if listed.is_empty() {
-        session.out.note("no runs");
-        return Ok(exit::OK);
-    }
-    let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let rows: Vec<Vec<String>> = listed
-        .iter()
-        .map(|run| {
-            let status = match &run.problem {
-                Some(problem) => format!("unreadable: {problem}"),
-                None => word(&run.status),
-            };
-            let (version, kind) = (word(&run.version), word(&run.job_type));
-            vec![run.job.clone(), run.run.clone(), version, kind, run.recorded_at.clone(), status]
-        })
-        .collect();
     let headings = ["JOB", "RUN", "VERSION", "TYPE", "CAME IN", "STATUS"];
-    session.out.bytes(table(&headings, &[], &rows).as_bytes());
+    let (mut columns, mut found) = (Columns::new(&headings, &[]), false);
+    store.each_listed(&filter, &mut |run| {
+        found = true;
+        columns.widen(&cells(run));
+    })?;
+    if !found {
+        out.note("no runs");
+        return Ok(exit::OK);
+    }
+    out.bytes(columns.line(&headings).as_bytes());
+    store.each_listed(&filter, &mut |run| out.bytes(columns.line(&cells(run)).as_bytes()))?;
     Ok(exit::OK)
+}
+
+fn as_json(run: &Listed) -> serde_json::Value {
+    json!({
+        "job_id": run.job, "run_id": run.run, "status": run.status, "schema_version": run.version,
+        "job_type": run.job_type, "recorded_at": run.recorded_at, "problem": run.problem,
+    })
+}
+
+fn cells(run: Listed) -> [String; 6] {
+    let word = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let status = match run.problem {
+        Some(problem) => format!("unreadable: {problem}"),
+        None => word(run.status),
+    };
+    [run.job, run.run, word(run.version), word(run.job_type), run.recorded_at, status]
 }

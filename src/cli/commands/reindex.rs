@@ -10,7 +10,7 @@ use crate::cli::session::Session;
 ///
 /// The index is derived: it can be deleted at any time and comes out the same, row for row. A manifest that
 /// looks as it did when it was last read (device, inode, size and times) is not read again. An index that is
-/// missing, of another version or written to by another program is built from nothing. Manifests that cannot
+/// missing, of another version or damaged is built from nothing, as is any with --anew. Manifests that cannot
 /// be read are listed and do not stop it. Merkle tiles and nodes of the run map that are missing or damaged
 /// are made anew from the log's entries.
 #[derive(Debug, clap::Args)]

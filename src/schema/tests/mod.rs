@@ -2,6 +2,7 @@
 
 mod fit;
 mod hostile;
+mod invariants;
 mod kinds;
 mod load;
 mod sigilzero;

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::find::Candidate;
 use super::{Tree, read_facts};
-use crate::backend::{Disk, Prepared};
+use crate::backend::{Disk, Prepared, Stat};
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
 use crate::base::json::{self, Pointer};
@@ -23,9 +23,11 @@ use crate::store::facts::{self, join};
 use crate::store::source::{self, ReadAhead, Room};
 use crate::store::{Store, StoreError};
 
-/// Runs read together, and the most bytes of their small files.
-pub(super) const RUNS: usize = 16;
-const BYTES: u64 = 8 << 20;
+/// Runs read together, and the most bytes kept of their manifests, names and small files.
+pub(super) const RUNS: usize = 8;
+const BYTES: u64 = 16 << 20;
+/// What a name of a tree takes of the room.
+const NAME: u64 = 128;
 
 /// A candidate, read.
 pub(super) struct ReadRun {
@@ -33,6 +35,8 @@ pub(super) struct ReadRun {
     pub key: RunKey,
     /// Its manifest.
     pub manifest: Prepared,
+    /// What the kernel told of the manifest before it was read.
+    pub before: Stat,
     /// Everything else in it.
     pub contents: Result<Contents, StoreError>,
 }
@@ -58,24 +62,53 @@ impl<'a> Reader<'a> {
         Self { store, from, packed: Mutex::default() }
     }
 
-    /// Reads some candidates.
-    pub fn read<P: Sync>(&self, candidates: &[(&Candidate, P)]) -> Vec<Result<ReadRun, StoreError>> {
+    /// Reads some candidates; `None` of those for which there is no room before their turn.
+    pub fn read<P: Sync>(&self, candidates: &[(&Candidate, P)]) -> Vec<Option<Result<ReadRun, StoreError>>> {
+        self.with_room(BYTES, |room| candidates.par_iter().map(|(one, _)| self.ahead(one, room)).collect())
+    }
+
+    /// Reads a candidate whose turn it is.
+    pub fn read_now(&self, candidate: &Candidate) -> Result<ReadRun, StoreError> {
+        self.with_room(0, |room| self.run(candidate, room))
+    }
+
+    fn ahead(&self, candidate: &Candidate, room: &Room<'_>) -> Option<Result<ReadRun, StoreError>> {
+        let manifest = join(&candidate.place, paths::MANIFEST);
+        let len = self.from.disk.stat(&manifest).ok().flatten().map_or(0, |stat| stat.len);
+        // Its bytes, what they are packed to, and the document that is made of them meanwhile.
+        if !room.take(len.saturating_mul(4)) {
+            return None;
+        }
+        let run = self.run(candidate, room);
+        let names = match &run {
+            Ok(ReadRun { contents: Ok(Contents::Listed(entries)), .. }) => entries.len(),
+            Ok(ReadRun { contents: Ok(Contents::Tree(tree, _)), .. }) => tree.files.len() + tree.dirs.len(),
+            _ => 0,
+        };
+        room.take(names as u64 * NAME).then_some(run)
+    }
+
+    fn with_room<T>(&self, bytes: u64, read: impl FnOnce(&Room<'_>) -> T) -> T {
         let worth_packing = |blob: &crate::base::digest::BlobId| {
             let mut packed = self.packed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             packed.insert(blob.sha256) && !self.store.blobs.may_have(blob)
         };
         let largest = self.store.config.small_limit;
         let progress = self.store.context.progress.as_ref();
-        let room = Room { bytes: AtomicU64::new(BYTES), largest, worth_packing: &worth_packing, progress };
-        candidates.par_iter().map(|(candidate, _)| self.run(candidate, &room)).collect()
+        read(&Room { bytes: AtomicU64::new(bytes), largest, worth_packing: &worth_packing, progress })
     }
 
     fn run(&self, candidate: &Candidate, room: &Room<'_>) -> Result<ReadRun, StoreError> {
         let &Tree { disk, pack, options } = self.from;
         let refused = |why: String| StoreError::Input { path: candidate.place.clone(), why };
         let path = join(&candidate.place, paths::MANIFEST);
+        let told = disk.stat(&path).map_err(|error| refused(error.to_string()))?;
         let bytes =
             disk.read(&path, limits::JSON_BYTES as u64).map_err(|error| refused(error.to_string()))?;
+        let before = told.ok_or_else(|| refused(format!("{path} was not there before it was read")))?;
+        if before.mode & 0o7000 != 0 {
+            room.progress.bits_dropped(&path);
+        }
         let manifest = Manifest::parse(&bytes).map_err(|error| refused(format!("manifest.json: {error}")))?;
         let derived = derived_job(disk, &candidate.place, pack, &bytes);
         let key = adopt::place(&candidate.name, &manifest, derived.as_deref(), options.job.as_ref())
@@ -91,7 +124,7 @@ impl<'a> Reader<'a> {
                 Contents::Tree(tree, ahead)
             })
         };
-        Ok(ReadRun { key, manifest, contents })
+        Ok(ReadRun { key, manifest, before, contents })
     }
 }
 

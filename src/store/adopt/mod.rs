@@ -183,8 +183,9 @@ impl Store {
         }
         let reader = ahead::Reader::new(self, from);
         let mut take = |(candidate, print): (&Candidate, Option<Fingerprint>), read| {
-            let read: Result<ReadRun, StoreError> = read;
+            let read: Option<Result<ReadRun, StoreError>> = read;
             let run = read
+                .unwrap_or_else(|| reader.read_now(candidate))
                 .and_then(|read| self.stage_candidate(operation, &mut stage, from, candidate, read, &coming));
             match run {
                 Ok(Staged::Here(run)) => {
@@ -291,7 +292,7 @@ impl Store {
         read: ReadRun,
         coming: &HashMap<RunKey, HashMap<String, Sha256>>,
     ) -> Result<Staged, StoreError> {
-        let ReadRun { key, manifest, contents } = read;
+        let ReadRun { key, manifest, before, contents } = read;
         let refused = |why: String| StoreError::Input { path: candidate.place.clone(), why };
         if coming.contains_key(&key) {
             return Err(refused(format!("another folder of this tree is {key} too")));
@@ -319,6 +320,13 @@ impl Store {
         };
         let mut folder: RunFolder = stage.run_folder()?;
         stage.add_tree(&mut folder, "", &tree, ahead)?;
+        // The manifest was read before the other files: they belong together only if it is still the same.
+        let path = join(&candidate.place, paths::MANIFEST);
+        if !from.disk.stat(&path).ok().flatten().is_some_and(|after| after.is_unchanged_since(&before)) {
+            return Err(refused(
+                "manifest.json changed while the run was being read; adopt it when it holds still".to_owned(),
+            ));
+        }
         let staged = folder.path.clone();
         let (manifest, files, entries) = stage.end_run(folder, &manifest)?;
         Ok(Staged::Run(Box::new(StagedRun {

@@ -83,7 +83,7 @@ impl Store {
         operation: Option<&OperationId>,
     ) -> Result<Vec<u64>, StoreError> {
         let operation = operation.map(OperationId::to_string);
-        Ok(self.index()?.entries_of_kind(kind.as_str(), operation.as_deref())?)
+        Ok(self.index()?.entries_without_run(kind.as_str(), operation.as_deref())?)
     }
 
     /// The intents of an operation.
