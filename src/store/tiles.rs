@@ -57,21 +57,25 @@ impl Store {
         files: &mut Settling<'_>,
     ) -> Result<(TileEdge, Vec<Tile>), StoreError> {
         let mut edge = TileEdge::new();
-        let (mut full, mut made) = (Vec::new(), Vec::new());
+        let (mut full, mut differ, mut made) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..head.size.div_ceil(TILE_WIDTH) {
             for entry in self.bundle(number, head.size)? {
                 edge.append(merkle::leaf_hash(&entry), |tile, bytes| full.push((tile, bytes)));
+            }
+            // What is as it should be is not held any longer.
+            for (tile, bytes) in full.drain(..) {
+                if self.tile(tile)?.as_ref() != Some(&bytes) {
+                    differ.push((tile, bytes));
+                }
             }
         }
         if edge.range().root().as_bytes() != head.root.as_bytes() {
             let why = "neither its tiles nor its entries give its root".to_owned();
             return Err(StoreError::LogDamaged { place: paths::HEAD.to_owned(), why });
         }
-        for (tile, bytes) in full {
-            if self.tile(tile)?.as_ref() != Some(&bytes) {
-                files.put(tile_path(tile), bytes)?;
-                made.push(tile);
-            }
+        for (tile, bytes) in differ {
+            files.put(tile_path(tile), bytes)?;
+            made.push(tile);
         }
         Ok((edge, made))
     }
