@@ -910,7 +910,7 @@ fn poisoned_index_row_changes_no_check_and_no_write() {
         error.to_string().contains("the index says otherwise; strongroom reindex --anew makes it anew"),
         "{error}"
     );
-    open(&dir).reindex().unwrap();
+    open(&dir).reindex_anew().unwrap();
     open(&dir).restore(&world.key, None).unwrap();
     assert_eq!(fs::read(&output).unwrap(), b"hello\n");
     let status = open(&dir).query(&format!("SELECT status FROM run_index {of_run}")).unwrap();
