@@ -89,6 +89,12 @@ impl Store {
             let _ = self.disk.discard(ASIDE);
         }
         filled?;
+        // Named before its bytes are safe it could be there torn, and nobody would look.
+        let flushed = self.disk.sync_file(ASIDE);
+        if flushed.is_err() {
+            let _ = self.disk.discard(ASIDE);
+        }
+        flushed?;
         // A journal of the old index must not be taken for one of the new.
         self.disk.discard("index.sqlite-journal")?;
         self.disk.replace(ASIDE, paths::INDEX)?;
