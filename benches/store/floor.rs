@@ -18,6 +18,10 @@ pub fn run(args: &[String]) {
             std::hint::black_box(fs::symlink_metadata(path).expect("a file"));
         }),
         "hash" => (2..args.len()).for_each(|n| hash(&path(n), args[1] == "large")),
+        "verify" => {
+            hash(&path(1).join("artifacts"), true);
+            objects(&path(1).join("objects"));
+        }
         "ingest" => ingest(&path(1), &path(2)),
         "parse" => parse(&path(1)),
         "version" => version(&path(1)),
@@ -49,7 +53,11 @@ fn manifests(root: &Path) -> Vec<PathBuf> {
 const SMALL: u64 = 256 << 10;
 
 fn hash(root: &Path, large_by_blake3: bool) {
-    files(root).par_iter().for_each_init(
+    hash_all(&files(root), large_by_blake3);
+}
+
+fn hash_all(paths: &[PathBuf], large_by_blake3: bool) {
+    paths.par_iter().for_each_init(
         || vec![0u8; 256 << 10],
         |buffer, path| {
             let mut file = File::open(path).expect("a file");
@@ -68,6 +76,42 @@ fn hash(root: &Path, large_by_blake3: bool) {
             std::hint::black_box((blake.finalize(), sha.finalize()));
         },
     );
+}
+
+/// Every stored blob hashed: small ones both ways, unpacked from the segments, large ones with BLAKE3.
+fn objects(root: &Path) {
+    let (segments, large): (Vec<_>, Vec<_>) =
+        files(root).into_iter().partition(|path| path.extension().is_some_and(|end| end == "seg"));
+    hash_all(&large, true);
+    for path in segments {
+        let bytes = fs::read(&path).expect("a segment");
+        records(&bytes).par_iter().for_each_init(
+            || zstd::bulk::Decompressor::new().expect("a decompressor"),
+            |unpack, &(is_packed, stored, len)| {
+                let raw = is_packed.then(|| unpack.decompress(stored, len).expect("a frame"));
+                let raw = raw.as_deref().unwrap_or(stored);
+                std::hint::black_box((blake3::hash(raw), Sha256::digest(raw)));
+            },
+        );
+    }
+}
+
+/// The records of a segment by the lengths that they state: whether packed, the stored bytes, the raw length.
+fn records(segment: &[u8]) -> Vec<(bool, &[u8], usize)> {
+    const HEADER: usize = 48;
+    const HEAD: usize = 104;
+    const CHECK: usize = 16;
+    let (mut found, mut at) = (Vec::new(), HEADER);
+    while at + HEAD < segment.len() {
+        let number = |from: usize| {
+            let bytes = segment[at + from..at + from + 8].try_into().expect("eight bytes");
+            usize::try_from(u64::from_le_bytes(bytes)).expect("a length")
+        };
+        let stored = number(8);
+        found.push((segment[at + 4] == 1, &segment[at + HEAD..at + HEAD + stored], number(16)));
+        at += HEAD + stored + CHECK;
+    }
+    found
 }
 
 /// Every file hashed both ways and written at its place; small ones once more, behind each other in
