@@ -5,6 +5,7 @@
 //! CPU seconds and the peak memory of both. `scripts/bench.sh` says how to choose sizes and rows.
 
 mod floor;
+mod growth;
 mod measure;
 mod peers;
 mod workload;
@@ -24,21 +25,33 @@ struct Plan {
     only: Option<String>,
     /// Whether other programs are measured too.
     peers: bool,
+    /// Runs of a store that is measured at that size and at a tenth of it, instead of all else.
+    growth: Option<usize>,
 }
 
 const HELP: &str = "\
 cargo bench --bench store -- [--manifests N] [--scale N] [--rounds N] [--only WORD] [--dir DIR] [--peers]
+cargo bench --bench store -- --growth N [--dir DIR]
   --manifests N   manifests in M (20000)
   --scale N       divide the sizes of W1, W2 and W3 by N (10)
   --rounds N      rounds, of which the median counts (5)
   --only WORD     rows whose name holds WORD
   --dir DIR       where to work (a temporary folder); decides which disk is measured
-  --peers         git, restic, borg and ostree, as far as they are installed, on W1 to W3 as well";
+  --peers         git, restic, borg and ostree, as far as they are installed, on W1 to W3 as well
+  --growth N      instead of the table: each command in a store of N runs and of a tenth of them (N = 1000000
+                  takes 30 GB of disk)";
 
 fn main() {
     let mut args = std::env::args().skip(1);
-    let mut plan =
-        Plan { dir: std::env::temp_dir(), scale: 10, manifests: 20_000, rounds: 5, only: None, peers: false };
+    let mut plan = Plan {
+        dir: std::env::temp_dir(),
+        scale: 10,
+        manifests: 20_000,
+        rounds: 5,
+        only: None,
+        peers: false,
+        growth: None,
+    };
     while let Some(arg) = args.next() {
         let mut value = || args.next().unwrap_or_else(|| panic!("{arg} needs a value"));
         match arg.as_str() {
@@ -50,11 +63,15 @@ fn main() {
             "--rounds" => plan.rounds = value().parse().expect("a number"),
             "--only" => plan.only = Some(value()),
             "--peers" => plan.peers = true,
+            "--growth" => plan.growth = Some(value().parse().expect("a number")),
             "--dir" => plan.dir = value().into(),
             _ => return println!("{HELP}"),
         }
     }
     let work = tempfile::Builder::new().prefix("strongroom-bench").tempdir_in(&plan.dir).expect("a folder");
+    if let Some(runs) = plan.growth {
+        return growth::run(work.path(), runs);
+    }
     println!(
         "M = {} manifests; W1 to W3 divided by {}; median of {} rounds; {} cores; {}",
         plan.manifests,
@@ -212,7 +229,7 @@ impl Table<'_> {
         }
         let (tree, kept, store, bare) =
             (self.path("m-tree"), self.path("m-kept"), self.path("m-store"), self.path("m-bare"));
-        let one = workload::manifests(&tree, self.plan.manifests);
+        let one = workload::manifests(&tree, self.plan.manifests, 0);
         measure::strongroom(&["init"], &kept).measure();
         measure::strongroom(&["adopt", tree.to_str().expect("text")], &kept).measure();
         let again = |_: usize| {

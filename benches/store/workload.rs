@@ -93,9 +93,10 @@ pub fn tree(to: &Path, name: &str, scale: usize) {
     }
 }
 
-/// Makes M: runs that are little more than a manifest of 4 KiB; gives one run's name.
-pub fn manifests(to: &Path, count: usize) -> String {
-    let mut random = Random(2);
+/// Makes M: runs that are little more than a manifest of 4 KiB; gives one run's name. Another seed gives
+/// other runs.
+pub fn manifests(to: &Path, count: usize, seed: u64) -> String {
+    let mut random = Random(2 + (seed << 32));
     let mut one = String::new();
     for n in 0..count {
         let (job, run) = (format!("job-{}", n % 50), run_name(&mut random));
