@@ -33,6 +33,9 @@ pub enum TableError {
         "an interrupted transaction waits in its journal; open the database once with the program that owns it, or with sqlite3"
     )]
     Interrupted,
+    /// What would take back an interrupted change could be lost.
+    #[error("the name of its journal cannot be made durable")]
+    Journal,
     /// The database has no such table.
     #[error("the database has no table {0:?}")]
     NoTable(String),
@@ -67,6 +70,14 @@ pub enum TableError {
         /// Why not.
         source: RowError,
     },
+}
+
+impl TableError {
+    /// Whether the disk failed, so that it cannot be told what it holds.
+    pub fn is_io(&self) -> bool {
+        let Self::Sqlite { source, .. } = self else { return false };
+        source.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure)
+    }
 }
 
 type Result<T> = std::result::Result<T, TableError>;
@@ -350,48 +361,20 @@ impl Writer {
         &self.path
     }
 
-    /// Makes a change, all of it or nothing.
-    pub fn change(&mut self, change: &TableChange) -> Result<()> {
-        let carrier = self.carrier.clone();
-        let (table, begin) = (quoted(&carrier.table), sql("begin"));
+    /// Makes a change, all of it or nothing. `name_journal` is called when no other writer can be at work and
+    /// nothing is written yet, if there is to be a rollback journal, and says whether its name is durable: SQLite
+    /// itself goes on where it is not.
+    pub fn change(&mut self, change: &TableChange, name_journal: impl FnOnce() -> bool) -> Result<()> {
+        let begin = sql("begin");
+        let carrier = &self.carrier;
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(begin)?;
-        let triggers =
-            "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE";
-        let triggers: i64 = transaction
-            .query_row(triggers, [&carrier.table], |row| row.get(0))
-            .map_err(sql("read the schema"))?;
-        if triggers > 0 {
-            return Err(TableError::Triggers(carrier.table));
+        may_change(&transaction, carrier, change)?;
+        let mode = transaction.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0));
+        let rolls_back = matches!(mode.map_err(sql("ask"))?.as_str(), "delete" | "truncate" | "persist");
+        if rolls_back && !name_journal() {
+            return Err(TableError::Journal);
         }
-        for row in &change.rows {
-            if digest_of(&transaction, &carrier, &row.key)? != Some(row.before) {
-                return Err(TableError::Changed(row.key.to_json()));
-            }
-        }
-        for column in &change.add {
-            // Spelled as in a statement written by hand where that can mean nothing else: no keyword but
-            // CURRENT_DATE and its like has an underscore.
-            let plain = !column.name.is_empty()
-                && !column.name.starts_with(|c: char| c.is_ascii_digit())
-                && column.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-                && column.name.contains('_')
-                && !column.name.starts_with("current_");
-            let name = if plain { column.name.clone() } else { quoted(&column.name) };
-            let add = format!("ALTER TABLE {table} ADD COLUMN {name} {}", column.declaration);
-            transaction.execute(&add, []).map_err(sql("add a column"))?;
-        }
-        for row in &change.rows {
-            update(&transaction, &carrier, row)?;
-        }
-        for column in &change.drop {
-            reset(&transaction, &carrier, &column.name, &change.rows)?;
-            drop_column(&transaction, &carrier, &column.name)?;
-        }
-        for row in &change.rows {
-            if digest_of(&transaction, &carrier, &row.key)? != Some(row.after_digest()) {
-                return Err(TableError::Differs(row.key.to_json()));
-            }
-        }
+        change_rows(&transaction, carrier, change)?;
         transaction.commit().map_err(sql("commit"))
     }
 
@@ -416,6 +399,53 @@ impl Writer {
             _ => State::Foreign,
         })
     }
+}
+
+/// Whether the rows are what the change was planned from, and nothing else would come of it.
+fn may_change(db: &Connection, carrier: &SqliteCarrier, change: &TableChange) -> Result<()> {
+    let triggers =
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE";
+    let triggers: i64 =
+        db.query_row(triggers, [&carrier.table], |row| row.get(0)).map_err(sql("read the schema"))?;
+    if triggers > 0 {
+        return Err(TableError::Triggers(carrier.table.clone()));
+    }
+    for row in &change.rows {
+        if digest_of(db, carrier, &row.key)? != Some(row.before) {
+            return Err(TableError::Changed(row.key.to_json()));
+        }
+    }
+    Ok(())
+}
+
+/// Changes columns and rows, which then are what was planned.
+fn change_rows(db: &Connection, carrier: &SqliteCarrier, change: &TableChange) -> Result<()> {
+    let table = quoted(&carrier.table);
+    for column in &change.add {
+        // Spelled as in a statement written by hand where that can mean nothing else: no keyword but
+        // CURRENT_DATE and its like has an underscore.
+        let plain = !column.name.is_empty()
+            && !column.name.starts_with(|c: char| c.is_ascii_digit())
+            && column.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            && column.name.contains('_')
+            && !column.name.starts_with("current_");
+        let name = if plain { column.name.clone() } else { quoted(&column.name) };
+        let add = format!("ALTER TABLE {table} ADD COLUMN {name} {}", column.declaration);
+        db.execute(&add, []).map_err(sql("add a column"))?;
+    }
+    for row in &change.rows {
+        update(db, carrier, row)?;
+    }
+    for column in &change.drop {
+        reset(db, carrier, &column.name, &change.rows)?;
+        drop_column(db, carrier, &column.name)?;
+    }
+    for row in &change.rows {
+        if digest_of(db, carrier, &row.key)? != Some(row.after_digest()) {
+            return Err(TableError::Differs(row.key.to_json()));
+        }
+    }
+    Ok(())
 }
 
 fn read_row(db: &Connection, carrier: &SqliteCarrier, key: &Cell) -> Result<Option<Row>> {

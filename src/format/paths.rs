@@ -33,6 +33,8 @@ pub const ENTRIES: &str = "audit/tile/entries";
 pub const PACKS: &str = "packs";
 /// The disposable index.
 pub const INDEX: &str = "index.sqlite";
+/// The journal by which an update of the index that was interrupted is taken back.
+pub const INDEX_JOURNAL: &str = "index.sqlite-journal";
 /// What `adopt` remembers of folders that it looked into, as disposable.
 pub const ADOPTED: &str = "index.adopted";
 /// Held while the index is being refreshed, so that two processes never build it at once.

@@ -64,7 +64,11 @@ impl Index {
     /// Opens an index that is there, for reading and for bringing it up to date.
     pub fn open(path: &Path) -> Result<Self, IndexError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        Self::from_db(Connection::open_with_flags(path, flags), path)?.checked()
+        let index = Self::from_db(Connection::open_with_flags(path, flags), path)?;
+        // The journal stays, so that its name is durable before it is needed: SQLite passes over a folder
+        // that cannot be flushed.
+        index.batch("PRAGMA journal_mode = PERSIST; PRAGMA journal_size_limit = 1048576")?;
+        index.checked()
     }
 
     /// Opens an index that is there for reading only.

@@ -1,5 +1,7 @@
 //! Keeping the index: bringing it up to date, building it anew, doing without a place to write it.
 
+use std::os::unix::fs::FileExt;
+
 use super::rows::{Manifests, Unreadable};
 use super::{LogView, Store, StoreError};
 use crate::backend::FileLock;
@@ -95,10 +97,39 @@ impl Store {
             let _ = self.disk.discard(ASIDE);
         }
         flushed?;
-        // A journal of the old index must not be taken for one of the new.
-        self.disk.discard("index.sqlite-journal")?;
+        if self.journal_is_hot()? {
+            // It must not be taken for one of the new index, nor the old one be there without it.
+            for stale in [paths::INDEX, paths::INDEX_JOURNAL] {
+                self.disk.discard(stale)?;
+                self.disk.sync_dir("")?;
+            }
+        }
         self.disk.replace(ASIDE, paths::INDEX)?;
         Ok(())
+    }
+
+    /// Whether there is a journal that takes back an update of the index: one that does not begins with zeros.
+    fn journal_is_hot(&self) -> Result<bool, StoreError> {
+        if self.disk.stat(paths::INDEX_JOURNAL)?.is_none() {
+            return Ok(false);
+        }
+        let mut first = [0];
+        let read = self.disk.open_file(paths::INDEX_JOURNAL)?.read_at(&mut first, 0);
+        Ok(read.is_err() || first != [0])
+    }
+
+    /// Makes the journal's name durable, without which an update of the index that power interrupts would
+    /// be there torn.
+    fn name_journal(&self) -> Result<(), StoreError> {
+        if self.disk.stat(paths::INDEX_JOURNAL)?.is_none() {
+            self.disk.write_new(paths::INDEX_JOURNAL, b"", 0o644)?;
+        }
+        let named = self.disk.sync_dir("");
+        if named.is_err() {
+            // The next one must not take it for one whose name is safe.
+            let _ = self.disk.discard(paths::INDEX_JOURNAL);
+        }
+        Ok(named?)
     }
 
     fn fill(&self, index: &Index, view: &LogView, unreadable: Unreadable) -> Result<(), StoreError> {
@@ -140,6 +171,7 @@ impl Store {
             return Ok(false);
         }
         let from = index.log_size()?;
+        self.name_journal()?;
         index.begin_changes()?;
         let done = self
             .index_entries(index, view, from, Manifests::WithEntries, Unreadable::Stops)
@@ -157,6 +189,7 @@ impl Store {
         if !self.goes_on(index, view)? {
             return Ok(None);
         }
+        self.name_journal()?;
         index.begin_changes()?;
         let done = self.take_all_in(index, view);
         if !matches!(done, Ok(Some(_))) {

@@ -2,10 +2,12 @@
 //! rollbacks and edits by hand both hold the same rows, and what looks as it did is not read again.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use strongroom::backend::{Call, Errno, Hook, Verdict};
 use strongroom::base::clock::{Clock, Moment};
 use strongroom::base::id::{OperationId, RunKey};
 use strongroom::store::{Context, Given, MigrateOptions, RecordOptions, Selection, Store, Streams};
@@ -372,4 +374,48 @@ fn index_of_others_is_built_from_nothing() {
 
 fn sql(index: &std::path::Path, sql: &str) {
     rusqlite::Connection::open(index).unwrap().execute_batch(sql).unwrap();
+}
+
+/// Fails every flush of the store's own folder.
+struct NoFlush;
+
+impl Hook for NoFlush {
+    fn call(&self, call: &Call<'_>) -> Verdict {
+        match call.name == "fsync_dir" && call.path.is_empty() {
+            true => Verdict::Fail(Errno::IO),
+            false => Verdict::Go,
+        }
+    }
+}
+
+/// SQLite goes on where it cannot flush the folder of its journal; an update that then loses the journal's
+/// name is there torn, and nobody would see it.
+#[test]
+fn index_whose_journal_cannot_be_named_durably_is_built_anew_and_never_changed_in_place() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let store = init(&dir);
+    let bring_in = |store: &Store, topic: &str| {
+        let tree = root.path().join(topic);
+        run_with_snapshots(&tree, "job-a", "1.1.0", topic);
+        adopt(store, &tree);
+    };
+    let (index, journal) = (dir.join("index.sqlite"), dir.join("index.sqlite-journal"));
+    let inode = || fs::metadata(&index).unwrap().ino();
+    bring_in(&store, "one");
+    assert_eq!(store.all_runs().unwrap().len(), 1);
+    let built = inode();
+    bring_in(&store, "two");
+    assert_eq!(store.all_runs().unwrap().len(), 2);
+    assert_eq!(inode(), built, "brought up in place");
+    assert!(
+        fs::read(&journal).unwrap().first().is_none_or(|first| *first == 0),
+        "nothing is to be taken back"
+    );
+    fs::remove_file(&journal).unwrap();
+    let failing = Store::open(&dir, context(Some(Arc::new(NoFlush)))).unwrap();
+    bring_in(&failing, "three");
+    assert_eq!(failing.all_runs().unwrap().len(), 3);
+    assert_ne!(inode(), built, "built anew");
+    assert!(!journal.exists(), "the next one would take its name for safe");
 }

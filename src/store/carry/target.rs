@@ -121,7 +121,7 @@ impl Target {
                 }
                 Err(error) => Some(error.to_string()),
             },
-            Change::Table(change) => self.change_table(change).err(),
+            Change::Table(change) => self.change_table(change)?,
         };
         let state = self.state(ends)?;
         let why = match state {
@@ -135,10 +135,41 @@ impl Target {
         Ok((state, why))
     }
 
-    fn change_table(&self, change: &TableChange) -> Result<(), String> {
-        let carrier = self.table.as_ref().ok_or("the pack names no table")?;
-        let mut writer = Writer::open(&self.path, carrier).map_err(|error| error.to_string())?;
-        writer.change(change).map_err(|error| error.to_string())
+    /// Changes a table; says why, if it was not changed. Where the disk failed it cannot be told: a journal that
+    /// was removed may be there again when the power comes back.
+    fn change_table(&self, change: &TableChange) -> Result<Option<String>, DiskError> {
+        let Some(carrier) = &self.table else { return Ok(Some("the pack names no table".to_owned())) };
+        let mut named = Ok(());
+        let changed = Writer::open(&self.path, carrier).and_then(|mut writer| {
+            writer.change(change, || {
+                named = self.name_journal();
+                named.is_ok()
+            })
+        });
+        named?;
+        match changed {
+            Err(error) if error.is_io() => {
+                let source = std::io::Error::other(error.to_string());
+                Err(DiskError::Io { op: "change", path: self.path.clone(), source })
+            }
+            changed => Ok(changed.err().map(|error| error.to_string())),
+        }
+    }
+
+    /// Makes the name of a database's rollback journal durable before it is needed. Only under the database's
+    /// own lock.
+    fn name_journal(&self) -> Result<(), DiskError> {
+        let journal = format!("{}-journal", self.name);
+        let is_new = self.disk.stat(&journal)?.is_none();
+        if is_new {
+            let mode = self.disk.stat(&self.name)?.map_or(0o600, |stat| stat.mode & 0o777);
+            self.disk.write_new(&journal, b"", mode)?;
+        }
+        let named = self.disk.sync_dir(self.folder());
+        if named.is_err() && is_new {
+            let _ = self.disk.discard(&journal);
+        }
+        named
     }
 
     /// Compares the target with what it was and what it is to be. A leftover of an interrupted change
