@@ -163,3 +163,27 @@ pub(super) fn same_entry(bytes: &[u8], index: u64, leaf: &Sha256) -> Result<Entr
     }
     Entry::parse(bytes).map_err(StoreError::record(place))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Moment;
+    use crate::base::id::OperationId;
+    use crate::format::entry::EntryKind;
+
+    #[test]
+    fn entry_that_is_another_than_before_is_damage() {
+        let entry = |batch| {
+            let (now, operation) = (Moment::from_millis(0), OperationId::new(1, [2; 10]));
+            let mut entry = Entry::new(EntryKind::Noted, now, Sha256::of(b"actor"), operation, batch);
+            entry.detail = Some(Sha256::of(b"detail"));
+            entry
+        };
+        let [one, other] = [entry(1), entry(2)].map(|entry| entry.to_bytes().unwrap());
+        let same = |bytes: &[u8]| same_entry(bytes, 7, &replay::leaf(&one));
+        assert_eq!(same(&one).unwrap(), entry(1));
+        let error = same(&other).unwrap_err();
+        assert_eq!(error.to_string().matches("log entry 7").count(), 1, "{error}");
+        assert!(matches!(error, StoreError::LogDamaged { .. }));
+    }
+}
