@@ -11,4 +11,5 @@ pub mod json;
 pub mod limits;
 pub mod name;
 pub mod sha256;
+pub mod tag;
 pub(crate) mod text;

@@ -1,13 +1,12 @@
 //! Replaying the log gives the one state that the disk must show (`store-layout.md`, "Replay").
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
-
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
+use crate::base::tag::{Tag, TagKey};
 use crate::format::RecordError;
 use crate::format::entry::{Entry, EntryKind};
-use crate::merkle;
+use crate::merkle::prefix::{MapKey, MapLeaf, RunTree};
+use crate::merkle::{self, Hash};
 
 /// What the log says of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,14 +95,7 @@ pub fn step(
         if seq != 1 {
             return Err(ChainError::Sequence { found: seq, expected: 1 });
         }
-        return Ok(RunState {
-            seq,
-            entry: index,
-            leaf,
-            manifest: entry.after.expect("parsing insists on it for this kind"),
-            files: entry.files.expect("parsing insists on it for this kind"),
-            exceptions: entry.exceptions,
-        });
+        return Ok(after(entry, index, leaf));
     };
     if brings_in {
         return Err(ChainError::SecondBeginning);
@@ -120,46 +112,212 @@ pub fn step(
     if entry.files != Some(state.files) {
         return Err(ChainError::Files { found: entry.files, expected: state.files });
     }
-    Ok(RunState {
-        seq,
-        entry: index,
-        leaf,
-        manifest: entry.after.expect("parsing insists on it for this kind"),
-        files: state.files,
-        exceptions: state.exceptions,
-    })
+    Ok(RunState { exceptions: state.exceptions, ..after(entry, index, leaf) })
 }
 
-/// The state of every run, built entry by entry.
-#[derive(Debug, Default)]
-pub struct Replay {
-    runs: HashMap<RunKey, RunState>,
+/// The run map's key of a run.
+pub fn map_key(run: &RunKey) -> MapKey {
+    MapKey::of(&run.to_string())
 }
 
-impl Replay {
-    /// Takes in the next entry's bytes. After an error the run keeps its state and the replay can
-    /// go on, so that one broken entry does not hide the rest.
-    pub fn take(&mut self, index: u64, bytes: &[u8]) -> Result<Entry, (Option<RunKey>, ChainError)> {
-        let entry = Entry::parse(bytes).map_err(|error| (None, error.into()))?;
-        if let Some(key) = entry.run() {
-            match self.runs.entry(key.clone()) {
-                Slot::Occupied(mut slot) => {
-                    let next = step(Some(slot.get()), index, &entry, leaf(bytes))
-                        .map_err(|error| (Some(key), error))?;
-                    slot.insert(next);
-                }
-                Slot::Vacant(slot) => {
-                    let next = step(None, index, &entry, leaf(bytes)).map_err(|error| (Some(key), error))?;
-                    slot.insert(next);
-                }
-            }
-        }
-        Ok(entry)
+/// An index of the log in five bytes, which is more entries than the bytes of them could be held of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place([u8; 5]);
+
+impl Place {
+    const NONE: Self = Self([0xff; 5]);
+
+    fn of(index: u64) -> Self {
+        let [a, b, c, d, e, ..] = index.to_le_bytes();
+        Self([a, b, c, d, e])
     }
 
-    /// The runs and their states.
-    pub fn into_runs(self) -> HashMap<RunKey, RunState> {
-        self.runs
+    fn index(self) -> Option<u64> {
+        let [a, b, c, d, e] = self.0;
+        (self != Self::NONE).then_some(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]))
+    }
+}
+
+/// What is held of each entry.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    /// The same run's entry before.
+    before: Place,
+    role: Role,
+}
+
+/// What an entry is to its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Nothing: it is of no run, or does not follow.
+    None,
+    /// The run's newest.
+    Newest,
+    /// The run's newest, and a migration.
+    NewestMigrated,
+    /// One that others followed.
+    Older,
+    /// A migration that others followed.
+    OlderMigrated,
+}
+
+/// What is held of each run beside its leaf in the run map.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    /// Its last entry.
+    entry: Place,
+    /// Its manifest and its file list.
+    tag: Tag,
+}
+
+/// The log replayed entry by entry. Little is held of each run and each entry, so that a log of millions
+/// fits into memory: the rest is read again from the entry itself.
+#[derive(Debug)]
+pub struct Replay {
+    map: RunTree,
+    /// By the number of the run's leaf.
+    rows: Vec<Row>,
+    /// By index.
+    steps: Vec<Step>,
+    tags: TagKey,
+}
+
+/// An entry that does not continue the log: its run, where it names one, and why.
+pub type Broken = (Option<RunKey>, ChainError);
+
+impl Replay {
+    /// Before the first entry.
+    pub fn new(tags: TagKey) -> Self {
+        Self { map: RunTree::new(), rows: Vec::new(), steps: Vec::new(), tags }
+    }
+
+    /// Takes in the next entry's bytes and leaf hash. After an error the run keeps its state and the
+    /// replay can go on, so that one broken entry does not hide the rest. `again` reads the entry of an
+    /// index and a leaf hash once more: one that others do not follow must say what should follow it.
+    ///
+    /// # Errors
+    /// Those of `again`.
+    pub fn take<E>(
+        &mut self,
+        bytes: &[u8],
+        leaf: Sha256,
+        again: impl FnOnce(u64, &Sha256) -> Result<Entry, E>,
+    ) -> Result<Result<Entry, Broken>, E> {
+        let index = self.steps.len() as u64;
+        self.steps.push(Step { before: Place::NONE, role: Role::None });
+        let entry = match Entry::parse(bytes) {
+            Ok(entry) => entry,
+            Err(error) => return Ok(Err((None, error.into()))),
+        };
+        let (Some(job), Some(run)) = (&entry.job_id, &entry.run_id) else { return Ok(Ok(entry)) };
+        let key = MapKey::of(&format!("{job}/{run}"));
+        let known = self.map.find(&key);
+        let state = match known {
+            Some(number) => Some(self.state(number, &entry, again)?),
+            None => None,
+        };
+        let next = match step(state.as_ref(), index, &entry, leaf) {
+            Ok(next) => next,
+            Err(error) => return Ok(Err((entry.run(), error))),
+        };
+        let last = Hash::from_bytes(*leaf.as_bytes());
+        self.map.set(MapLeaf { key, last, count: next.seq });
+        let row = Row { entry: Place::of(index), tag: self.tags.of_two(&next.manifest, &next.files) };
+        let before = known.map(|number| std::mem::replace(&mut self.rows[number], row).entry);
+        match before.and_then(Place::index) {
+            None => self.rows.push(row),
+            Some(before) => self.steps[before as usize].role.follow(),
+        }
+        let migrated = entry.kind == EntryKind::Migrated;
+        let role = if migrated { Role::NewestMigrated } else { Role::Newest };
+        self.steps[index as usize] = Step { before: before.unwrap_or(Place::NONE), role };
+        Ok(Ok(entry))
+    }
+
+    /// The state of a run as an entry must find it.
+    fn state<E>(
+        &self,
+        number: usize,
+        entry: &Entry,
+        again: impl FnOnce(u64, &Sha256) -> Result<Entry, E>,
+    ) -> Result<RunState, E> {
+        let (leaf, row) = (&self.map.leaves()[number], &self.rows[number]);
+        let at = row.entry.index().unwrap_or_default();
+        let last = Sha256::from_bytes(*leaf.last.as_bytes());
+        let fits = |(before, files): &(Sha256, Sha256)| self.tags.of_two(before, files) == row.tag;
+        match entry.before.zip(entry.files).filter(fits) {
+            Some((manifest, files)) => {
+                Ok(RunState { seq: leaf.count, entry: at, leaf: last, manifest, files, exceptions: None })
+            }
+            None => Ok(after(&again(at, &last)?, at, last)),
+        }
+    }
+
+    /// The run map's root and number of runs.
+    pub fn map_root(&mut self) -> (Sha256, u64) {
+        (Sha256::from_bytes(*self.map.root().as_bytes()), self.map.runs())
+    }
+
+    /// The run map's leaves, in order of their keys.
+    pub fn into_leaves(self) -> Vec<MapLeaf> {
+        let mut leaves = self.map.into_leaves();
+        leaves.sort_unstable_by_key(|leaf| leaf.key);
+        leaves
+    }
+
+    /// How many runs there are.
+    pub fn runs(&self) -> u64 {
+        self.map.runs()
+    }
+
+    /// The index and leaf hash of a run's last entry.
+    pub fn newest(&self, run: &RunKey) -> Option<(u64, Sha256)> {
+        let number = self.map.find(&map_key(run))?;
+        let leaf = &self.map.leaves()[number];
+        Some((self.rows[number].entry.index()?, Sha256::from_bytes(*leaf.last.as_bytes())))
+    }
+
+    /// Whether an entry is the last one of its run.
+    pub fn is_newest(&self, index: u64) -> bool {
+        self.role(index).is_some_and(|role| matches!(role, Role::Newest | Role::NewestMigrated))
+    }
+
+    /// Whether an entry is a migration of its run.
+    pub fn is_migrated(&self, index: u64) -> bool {
+        self.role(index).is_some_and(|role| matches!(role, Role::OlderMigrated | Role::NewestMigrated))
+    }
+
+    fn role(&self, index: u64) -> Option<Role> {
+        self.steps.get(usize::try_from(index).ok()?).map(|step| step.role)
+    }
+
+    /// An entry's index and those of its run before it, back to the first.
+    pub fn back_from(&self, index: u64) -> impl Iterator<Item = u64> + '_ {
+        let before = |at: &u64| self.steps.get(usize::try_from(*at).ok()?)?.before.index();
+        std::iter::successors(Some(index), before)
+    }
+}
+
+impl Role {
+    fn follow(&mut self) {
+        *self = match *self {
+            Self::NewestMigrated => Self::OlderMigrated,
+            Self::Newest => Self::Older,
+            other => other,
+        };
+    }
+}
+
+/// What an entry that follows the ones before leaves of its run. Of the findings that the run came in with
+/// only its first entry tells.
+pub fn after(entry: &Entry, index: u64, leaf: Sha256) -> RunState {
+    RunState {
+        seq: entry.run_seq.unwrap_or(0),
+        entry: index,
+        leaf,
+        manifest: entry.after.expect("parsing insists on it for entries of runs"),
+        files: entry.files.expect("parsing insists on it for entries of runs"),
+        exceptions: entry.exceptions,
     }
 }
 
@@ -168,6 +326,7 @@ mod tests {
     use super::*;
     use crate::base::clock::Moment;
     use crate::base::id::OperationId;
+    use crate::format::entry::PackRef;
 
     /// The second entry of a run, which puts revision `b` in place of `a`.
     fn second() -> Entry {
@@ -243,20 +402,84 @@ mod tests {
         }
     }
 
+    /// A log in memory, and a replay of it.
+    struct Log(Vec<Vec<u8>>, Replay);
+
+    impl Log {
+        fn new() -> Self {
+            Self(Vec::new(), Replay::new(TagKey::new([[7; 16]; 2])))
+        }
+
+        fn take(&mut self, bytes: &[u8]) -> Result<Entry, Broken> {
+            self.0.push(bytes.to_vec());
+            let again = |at: u64, known: &Sha256| {
+                let bytes = &self.0[at as usize];
+                assert_eq!(leaf(bytes), *known);
+                Entry::parse(bytes)
+            };
+            self.1.take(bytes, leaf(bytes), again).unwrap()
+        }
+    }
+
     #[test]
     fn replay_keeps_a_run_s_state_when_an_entry_does_not_follow() {
-        let mut replay = Replay::default();
+        let mut log = Log::new();
         let bytes = first(EntryKind::Adopted).to_bytes().unwrap();
-        let key = replay.take(0, &bytes).unwrap().run().unwrap();
-        let stray = second().to_bytes().unwrap();
-        let (of, error) = replay.take(1, &stray).unwrap_err();
+        let key = log.take(&bytes).unwrap().run().unwrap();
+        let (of, error) = log.take(&second().to_bytes().unwrap()).unwrap_err();
         assert!(of == Some(key.clone()) && matches!(error, ChainError::Predecessor { .. }), "{error}");
-        let next = changed(second(), |entry| entry.run_prev = Some(leaf(&bytes))).to_bytes().unwrap();
-        replay.take(2, &next).unwrap();
-        assert!(matches!(replay.take(3, b"{}"), Err((None, ChainError::Record(_)))));
-        let runs = replay.into_runs();
-        let state = &runs[&key];
-        assert_eq!((runs.len(), state.seq, state.entry, state.leaf), (1, 2, 2, leaf(&next)));
-        assert_eq!(state.manifest, Sha256::of(b"b"));
+        let next = changed(second(), |entry| entry.run_prev = Some(leaf(&bytes)));
+        // Each is told of with what was there, which is read again for it.
+        let other = changed(next.clone(), |entry| entry.before = Some(Sha256::of(b"other")));
+        let (_, error) = log.take(&other.to_bytes().unwrap()).unwrap_err();
+        let ChainError::Before { expected, .. } = error else { panic!("{error}") };
+        assert_eq!(expected, Sha256::of(b"a"));
+        let other = changed(next.clone(), |entry| entry.files = Some(Sha256::of(b"other")));
+        let (_, error) = log.take(&other.to_bytes().unwrap()).unwrap_err();
+        let ChainError::Files { expected, .. } = error else { panic!("{error}") };
+        assert_eq!(expected, Sha256::of(b"files"));
+        let next = next.to_bytes().unwrap();
+        log.take(&next).unwrap();
+        assert!(matches!(log.take(b"{}"), Err((None, ChainError::Record(_)))));
+        let Log(_, replay) = log;
+        assert_eq!((replay.runs(), replay.newest(&key)), (1, Some((4, leaf(&next)))));
+        assert_eq!(replay.back_from(4).collect::<Vec<_>>(), [4, 0]);
+        let newest: Vec<u64> = (0..9).filter(|at| replay.is_newest(*at)).collect();
+        assert_eq!(newest, [4]);
+        let leaves = replay.into_leaves();
+        assert_eq!((leaves.len(), leaves[0].count), (1, 2));
+    }
+
+    #[test]
+    fn replay_tells_migrations_whether_others_followed_or_not() {
+        let mut log = Log::new();
+        let mut bytes = first(EntryKind::Recorded).to_bytes().unwrap();
+        log.take(&bytes).unwrap();
+        for (seq, kind) in [(2, EntryKind::Migrated), (3, EntryKind::RolledBack), (4, EntryKind::Migrated)] {
+            let (before, after) = if seq % 2 == 0 { (b"a", b"b") } else { (b"b", b"a") };
+            let next = changed(second(), |entry| {
+                (entry.kind, entry.run_seq, entry.run_prev) = (kind, Some(seq), Some(leaf(&bytes)));
+                (entry.before, entry.after) = (Some(Sha256::of(before)), Some(Sha256::of(after)));
+                (entry.from, entry.to) = (Some("1".to_owned()), Some("2".to_owned()));
+                entry.path = Some(Vec::new());
+                let (name, version) = ("pack".to_owned(), "1.0.0".to_owned());
+                entry.pack = Some(PackRef { digest: Sha256::of(b"pack"), name, version });
+            });
+            bytes = next.to_bytes().unwrap();
+            log.take(&bytes).unwrap();
+        }
+        let replay = &log.1;
+        assert_eq!(replay.back_from(3).collect::<Vec<_>>(), [3, 2, 1, 0]);
+        assert_eq!([0, 1, 2, 3].map(|at| replay.is_migrated(at)), [false, true, false, true]);
+        assert_eq!([0, 1, 2, 3].map(|at| replay.is_newest(at)), [false, false, false, true]);
+    }
+
+    #[test]
+    fn run_and_entry_take_few_bytes() {
+        assert_eq!((size_of::<Row>(), size_of::<Step>()), (17, 6));
+        for index in [0, 1, 255, 256, (1 << 40) - 2] {
+            assert_eq!(Place::of(index).index(), Some(index));
+        }
+        assert_eq!(Place::NONE.index(), None);
     }
 }

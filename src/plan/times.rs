@@ -8,6 +8,49 @@ use std::cmp::Reverse;
 
 use crate::base::clock::{Moment, TOLERANCE_MILLIS};
 
+/// The times of a log's entries. Those of many that are written together are the same, and are held as one.
+#[derive(Debug, Clone, Default)]
+pub struct Times(Vec<Stretch>);
+
+/// Entries in a row with one time, in eight bytes: no moment needs more than seven.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    millis: [u8; 7],
+    entries: u8,
+}
+
+impl Stretch {
+    /// In the place of the time of what could not be read; no moment has it.
+    const UNREAD: i64 = i64::MIN >> 8;
+
+    fn of(time: Option<Moment>) -> Self {
+        let [a, b, c, d, e, f, g, _] = time.map_or(Self::UNREAD, Moment::millis).to_le_bytes();
+        Self { millis: [a, b, c, d, e, f, g], entries: 1 }
+    }
+
+    fn time(self) -> Option<Moment> {
+        let [a, b, c, d, e, f, g] = self.millis;
+        let millis = i64::from_le_bytes([0, a, b, c, d, e, f, g]) >> 8;
+        (millis != Self::UNREAD).then(|| Moment::from_millis(millis))
+    }
+}
+
+impl Times {
+    /// Adds the next entry's; `None` for what could not be read.
+    pub fn push(&mut self, time: Option<Moment>) {
+        let next = Stretch::of(time);
+        match self.0.last_mut() {
+            Some(last) if last.millis == next.millis && last.entries < u8::MAX => last.entries += 1,
+            _ => self.0.push(next),
+        }
+    }
+
+    /// All of them, in order of the entries.
+    fn each(&self) -> impl Iterator<Item = Option<Moment>> + '_ {
+        self.0.iter().flat_map(|stretch| std::iter::repeat_n(stretch.time(), usize::from(stretch.entries)))
+    }
+}
+
 /// What anchors say of when entries were written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bounds {
@@ -30,9 +73,8 @@ pub struct Outside {
     pub stated: Moment,
 }
 
-/// Stretches of entries whose times lie outside what the anchors allow. `times` has `None` for what could not
-/// be read.
-pub fn outside(times: &[Option<Moment>], bounds: &Bounds) -> Vec<Outside> {
+/// Stretches of entries whose times lie outside what the anchors allow.
+pub fn outside(times: &Times, bounds: &Bounds) -> Vec<Outside> {
     let (mut by, mut after) = (bounds.by.clone(), bounds.after.clone());
     by.sort_by_key(|(size, time, _)| (*size, Reverse(*time)));
     after.sort_by_key(|(index, time, _)| (*index, *time));
@@ -48,8 +90,8 @@ pub fn outside(times: &[Option<Moment>], bounds: &Bounds) -> Vec<Outside> {
         }
     }
     let mut found: Vec<Outside> = Vec::new();
-    for (index, stated) in (0..).zip(times) {
-        let Some(stated) = *stated else { continue };
+    for (index, stated) in (0..).zip(times.each()) {
+        let Some(stated) = stated else { continue };
         let latest = by.get(by.partition_point(|(size, ..)| *size <= index));
         let earliest = after.partition_point(|(from, ..)| *from <= index).checked_sub(1).map(|at| &after[at]);
         let late = latest.is_some_and(|(_, by, _)| stated.millis() - by.millis() > TOLERANCE_MILLIS);
@@ -69,9 +111,9 @@ pub fn outside(times: &[Option<Moment>], bounds: &Bounds) -> Vec<Outside> {
 
 /// Entries whose time lies before that of the entry before them by more than clocks may be apart: the index,
 /// the time before, the time.
-pub fn backwards(times: &[Option<Moment>]) -> Vec<(u64, Moment, Moment)> {
-    let steps = (1..).zip(times.windows(2));
-    let back = steps.filter_map(|(index, pair)| Some((index, pair[0]?, pair[1]?)));
+pub fn backwards(times: &Times) -> Vec<(u64, Moment, Moment)> {
+    let steps = (1..).zip(times.each().zip(times.each().skip(1)));
+    let back = steps.filter_map(|(index, (before, now))| Some((index, before?, now?)));
     back.filter(|(_, before, now)| before.millis() - now.millis() > TOLERANCE_MILLIS).collect()
 }
 
@@ -81,8 +123,28 @@ mod tests {
 
     const MINUTE: i64 = 60_000;
 
-    fn times(minutes: &[i64]) -> Vec<Option<Moment>> {
-        minutes.iter().map(|minute| Some(Moment::from_millis(minute * MINUTE))).collect()
+    fn held(all: impl IntoIterator<Item = Option<Moment>>) -> Times {
+        let mut times = Times::default();
+        all.into_iter().for_each(|time| times.push(time));
+        times
+    }
+
+    fn times(minutes: &[i64]) -> Times {
+        held(minutes.iter().map(|minute| Some(Moment::from_millis(minute * MINUTE))))
+    }
+
+    #[test]
+    fn times_are_given_back_as_they_were_put_in() {
+        let all = [None, Some(5), Some(5), None, None, Some(-5), Some(5), Some(5), Some(5)];
+        let all = all.map(|millis| millis.map(Moment::from_millis));
+        let times = held(all);
+        assert_eq!((times.each().collect::<Vec<_>>(), times.0.len()), (all.to_vec(), 5));
+        for end in [i64::MIN, -1, 0, i64::MAX].map(|end| Some(Moment::from_millis(end))) {
+            assert_eq!(Stretch::of(end).time(), end);
+            let many = held(std::iter::repeat_n(end, 600));
+            assert_eq!((many.each().filter(|time| *time == end).count(), many.0.len()), (600, 3));
+        }
+        assert_eq!(size_of::<Stretch>(), 8);
     }
 
     fn bounds(by: &[(u64, i64)], after: &[(u64, i64)]) -> Bounds {
@@ -102,7 +164,7 @@ mod tests {
         }
         // Clocks may be five minutes apart, and what cannot be read says nothing.
         assert_eq!(outside(&log, &bounds(&[(6, 45)], &[(0, 5)])), []);
-        assert_eq!(outside(&[None, None], &bounds(&[(2, -100)], &[(0, 100)])), []);
+        assert_eq!(outside(&held([None, None]), &bounds(&[(2, -100)], &[(0, 100)])), []);
     }
 
     #[test]
@@ -129,9 +191,6 @@ mod tests {
         let told: Vec<u64> =
             backwards(&times(&[0, 10, 5, 4, 20, 14, 13, 30])).iter().map(|(index, ..)| *index).collect();
         assert_eq!(told, [5]);
-        assert_eq!(
-            backwards(&[Moment::from_millis(i64::MAX), Moment::from_millis(i64::MIN)].map(Some)).len(),
-            1
-        );
+        assert_eq!(backwards(&held([i64::MAX, i64::MIN].map(|end| Some(Moment::from_millis(end))))).len(), 1);
     }
 }

@@ -6,11 +6,13 @@
 
 use super::{Store, StoreError};
 use crate::backend::{Base, Pending};
+use crate::base::digest::Sha256;
 use crate::base::limits;
 use crate::format::batch::Batch;
 use crate::format::entry::Entry;
 use crate::format::head::Head;
 use crate::format::paths;
+use crate::plan::replay;
 
 /// The log at one moment.
 #[derive(Debug, Clone)]
@@ -140,9 +142,48 @@ impl Store {
         batch.map(|batch| batch.entries[(index - batch.first) as usize].clone()).ok_or_else(missing)
     }
 
+    /// An entry that was read before, with the leaf hash that it had.
+    pub(super) fn entry_again(&self, view: &LogView, index: u64, leaf: &Sha256) -> Result<Entry, StoreError> {
+        same_entry(&self.entry_bytes(view, index)?, index, leaf)
+    }
+
     /// One entry.
     pub fn entry(&self, view: &LogView, index: u64) -> Result<Entry, StoreError> {
         let bytes = self.entry_bytes(view, index)?;
         Entry::parse(&bytes).map_err(StoreError::record(format!("log entry {index}")))
+    }
+}
+
+/// An entry that is read a second time.
+pub(super) fn same_entry(bytes: &[u8], index: u64, leaf: &Sha256) -> Result<Entry, StoreError> {
+    let place = format!("log entry {index}");
+    if replay::leaf(bytes) != *leaf {
+        let why = "it is another than a moment ago".to_owned();
+        return Err(StoreError::LogDamaged { place, why });
+    }
+    Entry::parse(bytes).map_err(StoreError::record(place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Moment;
+    use crate::base::id::OperationId;
+    use crate::format::entry::EntryKind;
+
+    #[test]
+    fn entry_that_is_another_than_before_is_damage() {
+        let entry = |batch| {
+            let (now, operation) = (Moment::from_millis(0), OperationId::new(1, [2; 10]));
+            let mut entry = Entry::new(EntryKind::Noted, now, Sha256::of(b"actor"), operation, batch);
+            entry.detail = Some(Sha256::of(b"detail"));
+            entry
+        };
+        let [one, other] = [entry(1), entry(2)].map(|entry| entry.to_bytes().unwrap());
+        let same = |bytes: &[u8]| same_entry(bytes, 7, &replay::leaf(&one));
+        assert_eq!(same(&one).unwrap(), entry(1));
+        let error = same(&other).unwrap_err();
+        assert_eq!(error.to_string().matches("log entry 7").count(), 1, "{error}");
+        assert!(matches!(error, StoreError::LogDamaged { .. }));
     }
 }

@@ -83,6 +83,7 @@ pub use witness::Witness;
 use crate::backend::{BlobOptions, Disk, Hook, LocalBlobs};
 use crate::base::clock::Clock;
 use crate::base::limits;
+use crate::base::tag::TagKey;
 use crate::format::config::{LargeBlobs, StoreConfig};
 use crate::format::paths;
 
@@ -156,6 +157,11 @@ pub struct Store {
 }
 
 impl Store {
+    /// A fresh key for tags.
+    fn tag_key(&self) -> TagKey {
+        TagKey::new([self.context.clock.random(), self.context.clock.random()])
+    }
+
     /// Opens the store in a folder. Nothing is read but its configuration.
     pub fn open(dir: &Path, context: Context) -> Result<Self, StoreError> {
         let disk = match Disk::open(dir) {

@@ -15,7 +15,7 @@ use crate::format::policy::{Judged, Policy, staleness};
 use crate::format::stamp::Stamp;
 use crate::note::{MAX_NOTE_BYTES, VerifyingKey};
 use crate::plan::keys::Keyring;
-use crate::plan::times::{self, Outside};
+use crate::plan::times::{self, Outside, Times};
 
 /// What the checker brings.
 #[derive(Clone, Copy)]
@@ -89,7 +89,7 @@ impl Store {
     pub(super) fn check_times(
         &self,
         options: &VerifyOptions,
-        times: &[Option<Moment>],
+        times: &Times,
         noted: &[(u64, Sha256)],
         report: &mut VerifyReport,
     ) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! Proofs about entries, for those who do not have the store.
 
-use super::run_map::{RunMap, map_key};
+use super::run_map::RunMap;
 use super::states::States;
 use super::{Checkpoint, LogView, Store, StoreError};
 use crate::base::id::RunKey;
@@ -9,6 +9,7 @@ use crate::format::paths;
 use crate::format::proof::LogProof;
 use crate::format::run_proof::RunProof;
 use crate::merkle::{self, Hash};
+use crate::plan::replay::map_key;
 
 /// How often a proof is tried again while writers settle.
 const TRIES: usize = 100;

@@ -18,10 +18,10 @@ use crate::format::head::{Head, RunMapRef};
 use crate::format::paths;
 use crate::merkle::Hash;
 use crate::merkle::prefix::{
-    LEAF_BYTES, Link, MapKey, MapLeaf, MapNode, MapPath, NODE_BYTES, NodeStore, RECORD_BYTES, RunTree,
-    build_map, lookup, map_root, update_map,
+    LEAF_BYTES, Link, MapKey, MapLeaf, MapNode, MapPath, NODE_BYTES, NodeStore, RECORD_BYTES, build_map,
+    lookup, map_root, update_map,
 };
-use crate::plan::replay;
+use crate::plan::replay::{self, Replay, map_key};
 
 /// A file is written anew when it is larger than this and than [`DEAD`] times what the tree needs.
 const SMALL: u64 = 1 << 20;
@@ -29,27 +29,10 @@ const DEAD: u64 = 3;
 /// How much is read at once: records of one batch lie together, the sides before their node.
 const WINDOW: u64 = 1024;
 
-/// The key of a run.
-pub(super) fn map_key(run: &RunKey) -> MapKey {
-    MapKey::of(&run.to_string())
-}
-
 /// What the map says of a run whose newest entry this is; `None` for entries of no run.
 pub(super) fn map_leaf(entry: &Entry, leaf: &Sha256) -> Option<MapLeaf> {
     let (run, count) = (entry.run()?, entry.run_seq?);
     Some(MapLeaf { key: map_key(&run), last: Hash::from_bytes(*leaf.as_bytes()), count })
-}
-
-/// The leaves of these states, in order of their keys.
-fn leaves_of<'a>(states: impl IntoIterator<Item = (&'a RunKey, &'a replay::RunState)>) -> Vec<MapLeaf> {
-    let leaf = |(run, state): (&RunKey, &replay::RunState)| MapLeaf {
-        key: map_key(run),
-        last: Hash::from_bytes(*state.leaf.as_bytes()),
-        count: state.seq,
-    };
-    let mut leaves: Vec<MapLeaf> = states.into_iter().map(leaf).collect();
-    leaves.sort_unstable_by_key(|leaf| leaf.key);
-    leaves
 }
 
 /// The records of one file and those that are to be added to it.
@@ -352,23 +335,24 @@ impl Store {
 
     /// A run's way through the map as the log's first `size` entries make it.
     pub(super) fn run_path_at(&self, view: &LogView, size: u64, run: &RunKey) -> Result<MapPath, StoreError> {
-        let mut replayed = replay::Replay::default();
+        let mut replayed = Replay::new(self.tag_key());
         let mut view = LogView { head: view.head.clone(), pending: Vec::new(), torn: None };
         view.head.size = size.min(view.head.size);
-        self.each_entry(&view, 0, &mut |at, bytes| {
-            let _ = replayed.take(at, bytes);
+        self.each_entry(&view, 0, &mut |_, bytes| {
+            // One that does not follow changes no run.
+            let _ =
+                replayed.take(bytes, replay::leaf(bytes), |at, leaf| self.entry_again(&view, at, leaf))?;
             Ok(())
         })?;
-        let states = replayed.into_runs();
         let mut nodes = Nodes::fresh(0);
-        let top = build_map(&mut nodes, &leaves_of(&states));
+        let top = build_map(&mut nodes, &replayed.into_leaves());
         lookup(&mut nodes, top, &map_key(run))
     }
 }
 
 /// Holds every `run-map` entry of the log against the map that the entries before it make.
+#[derive(Default)]
 pub(super) struct MapCheck {
-    tree: RunTree,
     /// The newest `run-map` entry.
     newest: Option<(u64, MapRef)>,
     /// The first entry of a run after it.
@@ -377,16 +361,11 @@ pub(super) struct MapCheck {
 }
 
 impl MapCheck {
-    /// Begins at the first entry.
-    pub fn begin() -> Self {
-        Self { tree: RunTree::new(), newest: None, uncovered: None, findings: Vec::new() }
-    }
-
-    /// Takes in the next entry.
-    pub fn take(&mut self, index: u64, entry: &Entry, leaf: &Sha256) {
+    /// Takes in an entry that the replay took in.
+    pub fn take(&mut self, index: u64, entry: &Entry, replayed: &mut Replay) {
         if let Some(stated) = entry.map.filter(|_| entry.kind == EntryKind::RunMap) {
-            let root = Sha256::from_bytes(*self.tree.root().as_bytes());
-            let computed = MapRef { root, runs: self.tree.runs() };
+            let (root, runs) = replayed.map_root();
+            let computed = MapRef { root, runs };
             // One entry that was changed makes every later map another: the first is told.
             if computed != stated && self.findings.is_empty() {
                 let text = |map: MapRef| format!("{} over {} runs", map.root, map.runs);
@@ -394,9 +373,8 @@ impl MapCheck {
                 self.findings.push(finding.expected(text(computed)).found(text(stated)));
             }
             (self.newest, self.uncovered) = (Some((index, stated)), None);
-        } else if let Some(leaf) = map_leaf(entry, leaf) {
+        } else if entry.job_id.is_some() && entry.run_id.is_some() && entry.run_seq.is_some() {
             self.uncovered = self.uncovered.or(Some(index));
-            self.tree.set(leaf);
         }
     }
 

@@ -12,6 +12,7 @@ use crate::backend::durable::{DiskError, Entry, Kind, is_temp_name};
 use crate::backend::segment::{self, BadHeader, Depth, HEADER_LEN, Place};
 use crate::backend::segments::{self, INDEX, SegmentMark, SegmentsError, segment_number, segment_path};
 use crate::base::digest::{Blake3, BlobId, Sha256, parse_hex32};
+use crate::base::tag::{Tag, TagKey};
 
 /// One thing that is not as it should be under `objects/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,50 +95,45 @@ pub struct Checked {
     pub bytes: u64,
 }
 
-/// The digests of the sound records: 192 bits of each, for which nobody finds two blobs with the same ones,
-/// sorted.
-#[derive(Debug, Clone, Default)]
+/// The digests of the sound records, as their tags, sorted.
+#[derive(Debug, Clone)]
 pub struct Sound {
-    rows: Vec<Bits>,
+    rows: Vec<Tag>,
     /// Where the rows that begin with each pair of bytes begin. Empty where there are none.
     starts: Vec<u32>,
-}
-
-type Bits = [u64; 3];
-
-fn bits(digest: &Sha256) -> Bits {
-    let word = |at: usize| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&digest.as_bytes()[at..at + 8]);
-        u64::from_be_bytes(bytes)
-    };
-    [word(0), word(8), word(16)]
+    tags: TagKey,
 }
 
 impl Sound {
-    fn of(mut rows: Vec<Bits>) -> Self {
+    fn of(mut rows: Vec<Tag>, tags: TagKey) -> Self {
         rows.sort_unstable();
         rows.dedup();
         // More rows than can be counted so are searched without the table.
         let starts = match u32::try_from(rows.len()) {
-            Ok(1..) => {
-                (0..=1 << 16).map(|pair| rows.partition_point(|row| row[0] >> 48 < pair) as u32).collect()
-            }
+            Ok(1..) => (0..=1 << 16).map(|at| rows.partition_point(|row| pair(row) < at) as u32).collect(),
             _ => Vec::new(),
         };
-        Self { rows, starts }
+        Self { rows, starts, tags }
     }
 
     /// Whether a sound record of these bytes was read.
     pub fn has(&self, digest: &Sha256) -> bool {
-        let wanted = bits(digest);
-        let pair = (wanted[0] >> 48) as usize;
+        self.has_tag(&self.tags.of(digest))
+    }
+
+    fn has_tag(&self, wanted: &Tag) -> bool {
+        let at = pair(wanted);
         let near = match self.starts.is_empty() {
             true => &self.rows[..],
-            false => &self.rows[self.starts[pair] as usize..self.starts[pair + 1] as usize],
+            false => &self.rows[self.starts[at] as usize..self.starts[at + 1] as usize],
         };
-        near.binary_search(&wanted).is_ok()
+        near.binary_search(wanted).is_ok()
     }
+}
+
+/// The first two bytes as a number.
+fn pair(tag: &Tag) -> usize {
+    usize::from(u16::from_be_bytes([tag[0], tag[1]]))
 }
 
 /// A large blob's file, and what it is to hold.
@@ -147,17 +143,17 @@ struct Large {
 }
 
 /// What a check has come to so far.
-#[derive(Default)]
 struct Tally {
     checked: Checked,
-    sound: Vec<Bits>,
+    sound: Vec<Tag>,
+    tags: TagKey,
 }
 
 impl Tally {
     fn take(&mut self, id: BlobId) {
         self.checked.records += 1;
         self.checked.bytes += id.bytes;
-        self.sound.push(bits(&id.sha256));
+        self.sound.push(self.tags.of(&id.sha256));
     }
 }
 
@@ -176,12 +172,17 @@ type Visit<'a> = &'a mut dyn FnMut(BlobFinding);
 
 impl LocalBlobs {
     /// Reads and hashes everything under `objects/`, gives all that is wrong with it and tells the sound
-    /// records. Changes nothing.
+    /// records, under a fresh key. Changes nothing.
     ///
     /// # Errors
     /// Only if `objects/` itself cannot be listed.
-    pub fn check_all(&self, visit: &mut dyn FnMut(BlobFinding)) -> Result<(Checked, Sound), BlobError> {
-        let (mut checked, mut large) = (Tally::default(), Vec::new());
+    pub fn check_all(
+        &self,
+        tags: TagKey,
+        visit: &mut dyn FnMut(BlobFinding),
+    ) -> Result<(Checked, Sound), BlobError> {
+        let mut checked = Tally { checked: Checked::default(), sound: Vec::new(), tags };
+        let mut large = Vec::new();
         self.check_missing(visit)?;
         for entry in self.entries(FOLDER)? {
             let name = entry.name.to_string_lossy();
@@ -200,7 +201,7 @@ impl LocalBlobs {
             }
         }
         self.check_large(&large, &mut checked, visit);
-        Ok((checked.checked, Sound::of(checked.sound)))
+        Ok((checked.checked, Sound::of(checked.sound, tags)))
     }
 
     fn entries(&self, folder: &str) -> Result<Vec<Entry>, DiskError> {
@@ -499,20 +500,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sound_has_exactly_what_was_seen_however_digests_begin() {
-        assert!(!Sound::of(Vec::new()).has(&Sha256::of(b"x")));
+    fn sound_has_exactly_what_was_seen_however_tags_begin() {
+        let key = TagKey::new([[3; 16]; 2]);
+        assert!(!Sound::of(Vec::new(), key).has(&Sha256::of(b"x")));
         let near = |first: u8, last: u8| {
-            let mut bytes = [first; 32];
-            bytes[23] = last;
-            Sha256::from_bytes(bytes)
+            let mut tag = [first; 12];
+            tag[11] = last;
+            tag
         };
         let seen = [near(0, 1), near(0, 3), near(7, 1), near(255, 1), near(255, 9)];
-        let sound = Sound::of(seen.iter().chain(&seen[..2]).map(bits).collect());
-        for digest in seen {
-            assert!(sound.has(&digest));
+        let digest = Sha256::of(b"seen");
+        let rows = seen.iter().chain(&seen[..2]).copied().chain([key.of(&digest)]).collect();
+        let sound = Sound::of(rows, key);
+        for tag in seen {
+            assert!(sound.has_tag(&tag));
         }
-        for digest in [near(0, 2), near(0, 0), near(6, 1), near(8, 1), near(255, 2), near(255, 255)] {
-            assert!(!sound.has(&digest));
+        for tag in [near(0, 2), near(0, 0), near(6, 1), near(8, 1), near(255, 2), near(255, 255)] {
+            assert!(!sound.has_tag(&tag));
         }
+        assert!(sound.has(&digest) && !sound.has(&Sha256::of(b"unseen")));
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::*;
 use crate::backend::segments;
 use crate::backend::testing::{Fault, Recorder};
+use crate::base::tag::TagKey;
 
 const ID: [u8; 16] = [9; 16];
 const HEADER: usize = crate::backend::segment::HEADER_LEN as usize;
@@ -35,7 +36,7 @@ fn noise(seed: u8, len: usize) -> Vec<u8> {
 
 fn findings(blobs: &LocalBlobs) -> Vec<BlobFinding> {
     let mut found = Vec::new();
-    blobs.check_all(&mut |finding| found.push(finding)).unwrap();
+    blobs.check_all(TagKey::new([[5; 16]; 2]), &mut |finding| found.push(finding)).unwrap();
     found
 }
 

@@ -9,7 +9,6 @@ use super::super::run_map::MapCheck;
 use super::super::tiles::TileCheck;
 use super::super::{LogView, Store, StoreError};
 use crate::backend::Sound;
-use crate::base::clock::Moment;
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
 use crate::format::batch::Batch;
@@ -18,16 +17,16 @@ use crate::format::finding::{Code, Finding};
 use crate::format::paths;
 use crate::merkle;
 use crate::plan::keys::KeyEvent;
-use crate::plan::replay::{Replay, RunState};
+use crate::plan::replay::Replay;
+use crate::plan::times::Times;
 
 /// The log's states and what is wrong with the log itself.
 pub(super) struct LogFacts {
     pub view: LogView,
-    pub states: HashMap<RunKey, RunState>,
+    /// Which entries are of which run.
+    pub replay: Replay,
     /// For runs with an unsettled change: the states that may be seen, oldest first.
     pub unsettled: HashMap<RunKey, Vec<Option<Sha256>>>,
-    /// For migrated runs: the revisions before and after each migration, in order.
-    pub migrated: HashMap<RunKey, Vec<(Sha256, Sha256)>>,
     /// Blobs that the entries name and that were not among the sound ones, each with the first entry
     /// that names it.
     pub unseen: BTreeMap<Sha256, u64>,
@@ -39,8 +38,8 @@ pub(super) struct LogFacts {
     pub root: Option<Sha256>,
     /// The root at each size asked for that the log reaches.
     pub roots: Roots,
-    /// The entries' times; `None` for what is no entry.
-    pub times: Vec<Option<Moment>>,
+    /// The entries' times; none for what is no entry.
+    pub times: Times,
     /// The entries that note something, with the blob that says what.
     pub noted: Vec<(u64, Sha256)>,
 }
@@ -51,22 +50,20 @@ impl Store {
     pub(super) fn log_facts(&self, wanted: &Roots, sound: Option<&Sound>) -> Result<LogFacts, StoreError> {
         let view = self.log()?;
         let mut facts = LogFacts {
-            states: HashMap::new(),
+            replay: Replay::new(self.tag_key()),
             unsettled: HashMap::new(),
-            migrated: HashMap::new(),
             unseen: BTreeMap::new(),
             findings: Vec::new(),
             keys: Vec::new(),
             carried: Carried::default(),
             root: None,
             roots: wanted.clone(),
-            times: Vec::new(),
+            times: Times::default(),
             noted: Vec::new(),
             view,
         };
-        let mut replay = Replay::default();
         let mut tiles = TileCheck::begin();
-        let mut map = MapCheck::begin();
+        let mut map = MapCheck::default();
         let mut settled_root = None;
         let head = facts.view.head.clone();
         let view = facts.view.clone();
@@ -82,22 +79,15 @@ impl Store {
                 settled_root = Some(tiles.root());
                 facts.findings.append(&mut tiles.finish(self, &head)?);
             }
-            facts.times.push(None);
-            match replay.take(at, bytes) {
+            let leaf = Sha256::from_bytes(*leaf.as_bytes());
+            let taken = facts.replay.take(bytes, leaf, |at, leaf| self.entry_again(&view, at, leaf))?;
+            facts.times.push(taken.as_ref().ok().map(|entry| entry.time));
+            match taken {
                 Ok(entry) => {
-                    facts.times.pop();
-                    facts.times.push(Some(entry.time));
                     if let (EntryKind::Noted, Some(detail)) = (entry.kind, entry.detail) {
                         facts.noted.push((at, detail));
                     }
-                    map.take(at, &entry, &Sha256::from_bytes(*leaf.as_bytes()));
-                    if let (EntryKind::Migrated, Some(key), Some(before), Some(after)) =
-                        (entry.kind, entry.run(), entry.before, entry.after)
-                    {
-                        // Most runs are migrated once.
-                        let pairs = facts.migrated.entry(key).or_insert_with(|| Vec::with_capacity(1));
-                        pairs.push((before, after));
-                    }
+                    map.take(at, &entry, &mut facts.replay);
                     if is_key_entry(&entry) {
                         facts.keys.push(self.key_event(at, &entry)?);
                     }
@@ -142,7 +132,6 @@ impl Store {
                 }
             }
         }
-        facts.states = replay.into_runs();
         Ok(facts)
     }
 }

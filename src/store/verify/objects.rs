@@ -18,7 +18,7 @@ impl Store {
             self.blobs.set_committed(&marks);
         }
         let (checked, sound) =
-            self.blobs.check_all(&mut |found| report.findings.push(object_finding(found)))?;
+            self.blobs.check_all(self.tag_key(), &mut |found| report.findings.push(object_finding(found)))?;
         report.blobs = checked.records + checked.large;
         Ok(sound)
     }
