@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rusqlite::Connection;
 use strongroom::backend::{Call, Errno, Hook, Verdict as HookVerdict};
@@ -388,6 +388,43 @@ fn migration_killed_or_failed_anywhere_is_settled_and_finished() {
     assert!(interrupted > 0, "verify never told of an intent without an outcome");
     assert!(outcomes["applied"] > 0 && outcomes["not-applied"] > 0, "{outcomes:?}");
     assert!(!outcomes.contains_key("foreign"), "{outcomes:?}");
+}
+
+/// Fails the first flush of a folder after an exchange of names, once.
+#[derive(Default)]
+struct FlushLost {
+    exchanged: AtomicBool,
+    failed: AtomicBool,
+}
+
+impl Hook for FlushLost {
+    fn call(&self, call: &Call<'_>) -> HookVerdict {
+        if call.name == "exchange" {
+            self.exchanged.store(true, Ordering::Relaxed);
+        }
+        let here = call.name == "fsync_dir" && self.exchanged.load(Ordering::Relaxed);
+        match here && !self.failed.swap(here, Ordering::Relaxed) {
+            true => HookVerdict::Fail(Errno::IO),
+            false => HookVerdict::Go,
+        }
+    }
+}
+
+/// What a failed flush lost may look written until the power goes: a second flush that succeeds says nothing.
+#[test]
+fn flush_that_fails_after_a_document_was_replaced_leaves_its_intent_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    write(root.join("docs/a.json"), "{\"n\": 1}");
+    drop(fixture::init(&root.join("store")));
+    let hook: Arc<dyn Hook> = Arc::new(FlushLost::default());
+    let store = Store::open(&root.join("store"), context(Some(hook))).unwrap();
+    carry(&store, root).unwrap_err();
+    let store = open(&root.join("store"));
+    assert!(warnings(&store).contains(&"W207".to_owned()), "{:?}", warnings(&store));
+    let (report, _) = carry(&store, root).unwrap();
+    assert_eq!(report.settled.iter().map(|settled| settled.outcome).collect::<Vec<_>>(), ["applied"]);
+    assert!(text(root.join("docs/a.json")).contains("\"v\": \"2\""));
 }
 
 /// Someone edits the file between the crash and the next command.

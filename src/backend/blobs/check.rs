@@ -271,13 +271,13 @@ impl LocalBlobs {
     ) -> Result<(), BlobError> {
         let file = self.disk().open_file(path)?;
         let len = self.disk().stat(path)?.map_or(0, |stat| stat.len);
-        let committed = self.segments().committed(number);
+        let meant = self.segments().meant(number);
         let path = path.to_owned();
-        if let Some(committed) = committed.filter(|committed| *committed > len) {
+        if let Some(committed) = meant.filter(|committed| *committed > len) {
             visit(BlobFinding::Shorter { path: path.clone(), committed, found: len });
         }
         if let Some(why) = self.segments().bad_header(&file, number)? {
-            visit(if committed.is_none() && self.never_begun(&file, &path, number, len, &why)? {
+            visit(if self.never_finished(&file, &path, number, len, &why)? {
                 BlobFinding::TornTail { path, offset: 0, bytes: len }
             } else {
                 BlobFinding::BadSegment { path, why }
@@ -294,9 +294,8 @@ impl LocalBlobs {
         let mut good = |_, header: segment::RecordHeader| tally.take(header.id);
         let scanned = segment::scan(&file, place, len, Depth::Digests, &mut good).map_err(failed)?;
         for bad in scanned.bad {
-            // What was committed must be good; what was not is damage only if good records follow.
-            let meant = committed.map_or(bad.followed, |committed| bad.offset < committed);
-            visit(if meant {
+            // What was committed must be good. Where that is not known, good records behind bad bytes tell.
+            visit(if meant.map_or(bad.followed, |committed| bad.offset < committed) {
                 let (offset, end, why) = (bad.offset, bad.end, bad.why);
                 BlobFinding::DamagedRecord { path: path.clone(), offset, end, why }
             } else {
@@ -344,9 +343,9 @@ impl LocalBlobs {
         Ok((found, hasher.count()))
     }
 
-    /// Whether a file with a bad header is a segment whose first write never finished: it states no
-    /// other store and no record in it is good.
-    fn never_begun(
+    /// Whether a file with a bad header is a segment whose first flush never returned: it states no other
+    /// store, and nothing of it was committed. Where that is not known, no record in it may be good.
+    fn never_finished(
         &self,
         file: &File,
         path: &str,
@@ -356,6 +355,9 @@ impl LocalBlobs {
     ) -> Result<bool, BlobError> {
         if !matches!(why, BadHeader::Short { .. } | BadHeader::Magic | BadHeader::Check) {
             return Ok(false);
+        }
+        if let Some(meant) = self.segments().meant(number) {
+            return Ok(meant == 0);
         }
         let place = Place { store_id: self.options().store_id, number, offset: HEADER_LEN };
         let mut records = 0;
@@ -431,7 +433,8 @@ impl LocalBlobs {
         }
         // Only now: it may have grown until its writer let go.
         let len = file.reread_end()?;
-        let committed = self.segments().committed(number).unwrap_or(0);
+        let meant = self.segments().meant(number);
+        let committed = meant.unwrap_or(0);
         if committed > len {
             let damage = BlobDamage::Shorter { committed, found: len };
             return Err(BlobError::Damaged { place: path, damage });
@@ -440,7 +443,7 @@ impl LocalBlobs {
             if committed > 0 {
                 return Err(BlobError::Damaged { place: path, damage: why.into() });
             }
-            if !self.never_begun(file.file(), &path, number, len, &why)? {
+            if !self.never_finished(file.file(), &path, number, len, &why)? {
                 // Another store's, or damaged: for `check_all` to report, not for us to cut.
                 return Ok(None);
             }
@@ -452,8 +455,8 @@ impl LocalBlobs {
         let place = Place { store_id: self.options().store_id, number, offset };
         let scanned = segment::scan(file.file(), place, len, Depth::Bodies, &mut |_, _| {})
             .map_err(|source| SegmentsError::Read { path: path.clone(), source })?;
-        // Where nothing vouches for any of it, good records behind bad ones may be somebody's.
-        if scanned.prefix == len || (committed == 0 && scanned.bad_in_the_middle()) {
+        // Where it is not known what is committed, good records behind bad ones may be somebody's.
+        if scanned.prefix == len || (meant.is_none() && scanned.bad_in_the_middle()) {
             return Ok(None);
         }
         // Nothing refers to what lies beyond, good records among it included: a flush covers all of

@@ -10,6 +10,7 @@ use crate::backend::segments;
 use crate::backend::testing::{Fault, Recorder};
 
 const ID: [u8; 16] = [9; 16];
+const HEADER: usize = crate::backend::segment::HEADER_LEN as usize;
 
 fn disk() -> (tempfile::TempDir, Disk) {
     let folder = tempfile::tempdir().unwrap();
@@ -432,6 +433,38 @@ fn torn_segment_header_is_taken_away() {
             assert!(!path.exists());
         }
     }
+}
+
+#[test]
+fn segment_that_no_commit_names_is_a_torn_tail_whatever_of_it_is_lost() {
+    let (folder, disk) = disk();
+    let blobs = open(&disk);
+    store(&blobs, b"one");
+    store(&blobs, b"two");
+    let name = segments::segment_path(1);
+    let path = folder.path().join(&name);
+    let whole = std::fs::read(&path).unwrap();
+    let second = HEADER + (whole.len() - HEADER) / 2;
+    for lost in [0..8, 0..HEADER, 30..60, HEADER..second] {
+        let mut torn = whole.clone();
+        torn[lost.clone()].fill(0);
+        std::fs::write(&path, &torn).unwrap();
+        // Not knowing what is committed: damage, and nothing is cut.
+        let blobs = open(&disk);
+        assert!(!matches!(findings(&blobs)[0], BlobFinding::TornTail { .. }), "{lost:?}");
+        assert!(blobs.cut_torn_tails().unwrap().is_empty());
+        blobs.set_committed(&[]);
+        assert!(matches!(findings(&blobs)[..], [BlobFinding::TornTail { .. }]), "{lost:?}");
+        assert_eq!(blobs.cut_torn_tails().unwrap().len(), 1);
+        assert_eq!(path.exists(), lost.start >= HEADER, "{lost:?}");
+        assert!(findings(&open(&disk)).is_empty());
+    }
+    // One of another store is nobody's unfinished write.
+    let other = LocalBlobs::open(disk.clone(), BlobOptions { store_id: [1; 16], ..options() });
+    std::fs::write(&path, &whole).unwrap();
+    other.set_committed(&[]);
+    assert!(matches!(findings(&other)[..], [BlobFinding::BadSegment { .. }]));
+    assert!(other.cut_torn_tails().unwrap().is_empty());
 }
 
 #[test]

@@ -131,6 +131,8 @@ struct State {
     by_sha256: Vec<Row>,
     by_blake3: Vec<Row>,
     committed: HashMap<u32, u64>,
+    /// Whether what is committed was ever told.
+    told: bool,
     files: HashMap<u32, Arc<File>>,
     verified: HashSet<Location>,
 }
@@ -159,6 +161,7 @@ impl Segments {
     pub(super) fn set_committed(&self, marks: &[SegmentMark]) {
         let mut state = self.state();
         state.stale = true;
+        state.told = true;
         for mark in marks {
             let len = state.committed.entry(mark.number).or_default();
             *len = mark.len.max(*len);
@@ -167,6 +170,13 @@ impl Segments {
 
     pub(super) fn committed(&self, number: u32) -> Option<u64> {
         self.state().committed.get(&number).copied()
+    }
+
+    /// How much of a segment is meant: nothing of one that no commit names. `None` as long as it is not known
+    /// what is committed.
+    pub(super) fn meant(&self, number: u32) -> Option<u64> {
+        let state = self.state();
+        state.told.then(|| state.committed.get(&number).copied().unwrap_or(0))
     }
 
     /// All committed marks, by number.
@@ -212,7 +222,11 @@ impl Segments {
         // Absent, or damaged, is believed only of an index that is whole, and of segments as they are now.
         let mut state = self.state();
         if state.index.as_ref().is_some_and(|index| !index.is_whole()) {
-            *state = State { committed: std::mem::take(&mut state.committed), ..State::default() };
+            *state = State {
+                committed: std::mem::take(&mut state.committed),
+                told: state.told,
+                ..State::default()
+            };
             self.scan_all(&mut state)?;
         } else {
             self.refresh(&mut state)?;
@@ -386,7 +400,11 @@ impl Segments {
             return Ok(false);
         }
         if state.index.as_ref().is_some_and(|index| !index.is_whole()) {
-            *state = State { committed: std::mem::take(&mut state.committed), ..State::default() };
+            *state = State {
+                committed: std::mem::take(&mut state.committed),
+                told: state.told,
+                ..State::default()
+            };
             self.scan_all(&mut state)?;
         }
         let mut lengths = Vec::new();

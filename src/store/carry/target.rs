@@ -113,9 +113,14 @@ impl Target {
         ends: &Ends<'_>,
     ) -> Result<(TargetState, Option<String>), StoreError> {
         let failed = match change {
-            Change::File { before, after } => {
-                self.replace(&Sha256::of(before), after).err().map(|error| error.to_string())
-            }
+            Change::File { before, after } => match self.replace(&Sha256::of(before), after) {
+                Ok(()) => {
+                    // A flush that failed is not asked again: what it lost may look written until the power goes.
+                    self.disk.sync_dir(self.folder())?;
+                    None
+                }
+                Err(error) => Some(error.to_string()),
+            },
             Change::Table(change) => self.change_table(change).err(),
         };
         let state = self.state(ends)?;
@@ -169,8 +174,9 @@ impl Target {
         self.disk.read(name, u64::MAX).ok().map(|bytes| Sha256::of(&bytes))
     }
 
-    /// Puts new bytes in the place of a file's, durably, and only if they are those expected: the two
-    /// names are exchanged in one step, so that what lay there is looked at before it goes.
+    /// Puts new bytes in the place of a file's, and only if they are those expected: the two names are
+    /// exchanged in one step, so that what lay there is looked at before it goes. The bytes are flushed, the
+    /// folder is for the caller to flush.
     fn replace(&self, before: &Sha256, after: &[u8]) -> Result<(), DiskError> {
         let Some(stat) = self.disk.stat(&self.name)?.filter(|stat| stat.kind == FileKind::File) else {
             return Ok(());
@@ -199,7 +205,7 @@ impl Target {
         } else {
             self.disk.unlink(&staged)?;
         }
-        self.disk.sync_dir(self.folder())
+        Ok(())
     }
 
     fn file_state(&self, before: &Sha256, after: &Sha256) -> Result<TargetState, DiskError> {

@@ -12,10 +12,10 @@ use crate::format::finding::{Code, Finding};
 impl Store {
     /// Reads and hashes all stored blobs; gives those that are sound.
     pub(super) fn check_objects(&self, report: &mut VerifyReport) -> Result<Sound, StoreError> {
-        // Bad bytes below a committed length are damage; only beyond it a write was never finished.
-        // Without a head nothing is committed; that it is missing is told when the log is read.
-        if let Ok(head) = self.head() {
-            self.blobs.set_committed(&segment_marks(&head));
+        // Bad bytes below a committed length are damage; only beyond it a write was never finished. What
+        // cannot be read of head and journal is told when the log is.
+        if let Ok(marks) = self.committed_marks().or_else(|_| self.head().map(|head| segment_marks(&head))) {
+            self.blobs.set_committed(&marks);
         }
         let (checked, sound) =
             self.blobs.check_all(&mut |found| report.findings.push(object_finding(found)))?;
