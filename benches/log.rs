@@ -309,8 +309,7 @@ fn of_runs(top: &Path) {
         fs::write(dir.join("manifest.json"), manifest).expect("a manifest");
     }
     let store = new_store(&top.join("runs"));
-    let report = store.adopt(&source, &AdoptOptions::default()).expect("runs come in");
-    drop(report);
+    store.adopt(&source, &AdoptOptions::default(), &mut |_, _| {}).expect("runs come in");
     let runs: Vec<RunKey> = store.all_runs().expect("the runs");
     assert_eq!(runs.len(), RUNS);
     let ((), seconds, micros) = cost(|| {

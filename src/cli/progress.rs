@@ -104,8 +104,11 @@ impl Progress for Meter {
         }
         let mut slot = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
         let bar = slot.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} ({eta})")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            // Where nobody knows how many there are, no bar pretends to.
+            let known = "{msg} [{bar:30}] {pos}/{len} ({eta})";
+            let template = if total > 0 { known } else { "{msg} {pos} ({elapsed})" };
+            let style =
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(total).with_style(style.progress_chars("=> ")).with_message(self.label)
         });
         bar.set_length(total.max(done));

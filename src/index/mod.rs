@@ -74,7 +74,10 @@ impl Index {
     /// Opens an index that is there for reading only.
     pub fn open_read_only(path: &Path) -> Result<Self, IndexError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        Self::from_db(Connection::open_with_flags(path, flags), path)?.checked()
+        let index = Self::from_db(Connection::open_with_flags(path, flags), path)?.checked()?;
+        // Runs are mostly asked for in their order.
+        index.hold(8)?;
+        Ok(index)
     }
 
     /// Makes an empty index aside, without a journal: it is renamed into place once it is whole.
@@ -108,8 +111,13 @@ impl Index {
         let index = Self { db, path: path.to_owned(), empty: false };
         // Changes touch pages all over the file: with the default of 2 MiB each is read and spilled
         // many times over.
-        index.batch("PRAGMA cache_size = -65536")?;
+        index.hold(32)?;
         Ok(index)
+    }
+
+    /// Holds at most so many MiB of pages; sorting takes as much again.
+    fn hold(&self, mib: u32) -> Result<(), IndexError> {
+        self.batch(&format!("PRAGMA cache_size = -{}", mib << 10))
     }
 
     fn checked(self) -> Result<Self, IndexError> {

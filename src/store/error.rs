@@ -294,13 +294,17 @@ pub enum StoreError {
         trouble: KeyTrouble,
     },
     /// A signal asked to stop; what was committed stays, the rest is as it was.
-    #[error("interrupted; {done} of {total} done, run the command again to finish")]
+    #[error("interrupted; {} done, run the command again to finish", of_total(*done, *total))]
     Interrupted {
         /// Changes committed.
         done: u64,
-        /// Changes planned.
+        /// Changes planned; 0 where that is not known.
         total: u64,
     },
+}
+
+fn of_total(done: u64, total: u64) -> String {
+    if total > 0 { format!("{done} of {total}") } else { done.to_string() }
 }
 
 /// What stands against using a signing key.

@@ -56,7 +56,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use adopt::{AdoptOptions, AdoptReport, Adopted, Seen};
+pub use adopt::{AdoptOptions, AdoptReport, Adopted, Hear, Seen};
 pub use anchor::Interval;
 pub use anchors::Anchored;
 pub use check_evidence::{EvidenceCheck, check_evidence};

@@ -15,9 +15,9 @@ use crate::plan::replay::{self, RunState};
 /// Bundles kept in memory: more than one because runs need not be asked for in the log's order.
 const KEPT_BUNDLES: usize = 16;
 
-/// States held beside the index, after which the index is to take them in. Few in unoptimized builds, so that
-/// tests come to that too.
-const HELD_STATES: usize = if cfg!(debug_assertions) { 100 } else { 1 << 16 };
+/// States held beside the index, after which the index is to take them in: with a batch more they still fit
+/// tables of 65,536. Few in unoptimized builds, so that tests come to that too.
+const HELD_STATES: usize = if cfg!(debug_assertions) { 100 } else { 56_000 };
 
 /// A view of run states that grows with the log.
 pub(super) struct States {
@@ -115,6 +115,22 @@ impl States {
         };
         self.confirm(key, &state)?;
         Ok(Some(state))
+    }
+
+    /// The run that an entry is of; `None` where it is of none, or cannot be read.
+    pub fn run_of(&mut self, entry: u64) -> Option<RunKey> {
+        if entry >= self.size {
+            return None;
+        }
+        Entry::parse(&self.entry_bytes(entry).ok()?).ok()?.run()
+    }
+
+    /// The log index of a run's first entry, if that is known.
+    pub fn first_entry(&self, key: &RunKey) -> Result<Option<u64>, StoreError> {
+        match self.overlay.get(key) {
+            Some(state) if state.seq == 1 => Ok(Some(state.entry)),
+            _ => Ok(self.index.first_entry(key)?),
+        }
     }
 
     /// The bytes of a settled entry. Entries asked for in a row tend to lie in one bundle.

@@ -1,12 +1,13 @@
 //! Several processes, killed processes, failed commands, and what must not matter: time zone, locale,
 //! place.
 
+use std::io::Read;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::common::{Bench, copy_tree, old_run, snapshot_run, tree, wait};
+use crate::common::{Bench, copy_tree, old_run, put, snapshot_run, tree, wait};
 
 #[test]
 fn cli_processes_that_record_the_same_converge_on_one_run() {
@@ -156,6 +157,31 @@ fn cli_first_signal_stops_between_batches_and_the_second_at_once() {
         wait(child).exits(code);
         bench.json(&["verify"], 0);
     }
+}
+
+#[test]
+fn cli_adopt_that_is_stopped_ends_its_document_with_what_came_in() {
+    let bench = Bench::with_store();
+    for run in 0..1300 {
+        let id = format!("run-{run:060}");
+        let manifest = format!(r#"{{"schema_version":"1.2.0","job_id":"j","run_id":"{id}"}}"#);
+        put(&bench.top().join("old").join(&id).join("manifest.json"), manifest);
+    }
+    let mut child = bench.start(&["--json", "adopt", "../old"]);
+    // Its first rows: it is in the middle, and has to wait until somebody reads the rest.
+    let mut first = [0; 1];
+    child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let ran = wait(child).exits(130);
+    let report: Value = serde_json::from_str(&format!("{{{}", ran.out)).unwrap();
+    let seen = report["seen"].as_array().unwrap().len() as u64;
+    assert_eq!((first, seen), (*b"{", report["adopted"].as_u64().unwrap()));
+    assert!((512..1300).contains(&seen) && report["operation"].is_string(), "{seen}");
+    let error: Value = serde_json::from_str(&ran.err).unwrap();
+    let message = format!("interrupted; {seen} done, run the command again to finish");
+    assert_eq!(error["error"]["message"], message);
+    let rest = bench.json(&["adopt", "../old"], 0);
+    assert_eq!((&rest["adopted"], &rest["already"]), (&(1300 - seen).into(), &seen.into()));
 }
 
 #[test]

@@ -13,7 +13,8 @@ use strongroom::base::clock::{Clock, Moment};
 use strongroom::base::digest::Sha256;
 use strongroom::base::id::RunKey;
 use strongroom::store::{
-    AdoptOptions, Context, MigrateOptions, MigrateReport, Quietly, Store, StoreError, VerifyOptions,
+    AdoptOptions, AdoptReport, Context, MigrateOptions, MigrateReport, Quietly, Seen, Store, StoreError,
+    VerifyOptions,
 };
 
 /// A clock that goes on by one millisecond each time it is asked, and random bytes that count.
@@ -143,8 +144,32 @@ pub fn source(root: &Path) -> PathBuf {
     artifacts
 }
 
-pub fn adopt(store: &Store, source: &Path) -> (usize, usize, usize, usize) {
-    store.adopt(source, &AdoptOptions::default()).unwrap().counts()
+/// How many runs came in, were there already, were refused; what was skipped.
+pub fn adopt(store: &Store, source: &Path) -> (u64, u64, u64, u64) {
+    counts(&try_adopt(store, source).unwrap().0)
+}
+
+pub fn counts(report: &AdoptReport) -> (u64, u64, u64, u64) {
+    (report.adopted, report.already, report.refused, report.skipped)
+}
+
+/// Adopts; gives what became of each place too.
+pub fn try_adopt(store: &Store, source: &Path) -> Result<(AdoptReport, Vec<Seen>), StoreError> {
+    try_adopt_as(store, source, &AdoptOptions::default())
+}
+
+pub fn try_adopt_as(
+    store: &Store,
+    source: &Path,
+    options: &AdoptOptions,
+) -> Result<(AdoptReport, Vec<Seen>), StoreError> {
+    let mut rows = Vec::new();
+    let report = store.adopt(source, options, &mut |seen, so_far| {
+        rows.push(seen);
+        let counts = counts(so_far);
+        assert_eq!(rows.len() as u64, counts.0 + counts.1 + counts.2 + counts.3);
+    })?;
+    Ok((report, rows))
 }
 
 pub fn migrate(store: &Store) -> Result<MigrateReport, StoreError> {

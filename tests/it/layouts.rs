@@ -11,7 +11,10 @@ use rustix::fs::{CWD, FileType, Mode};
 use strongroom::format::finding::Code;
 use strongroom::store::{AdoptOptions, Adopted, ErrorKind, MigrateOptions, Store, VerifyOptions};
 
-use crate::fixture::{adopt, failures, init, migrate, run_100, run_with_snapshots, snapshot, source, write};
+use crate::fixture::{
+    adopt, failures, init, migrate, run_100, run_with_snapshots, snapshot, source, try_adopt, try_adopt_as,
+    write,
+};
 
 const OLD: &str = "575fc3b9-1d70-42de-a69c-c377ffce9d2f";
 
@@ -38,7 +41,7 @@ impl World {
 
     fn adopt_as(&self, options: &AdoptOptions) -> Vec<String> {
         let before = snapshot(&self.tree);
-        let report = self.store.adopt(&self.tree, options).unwrap();
+        let (_, rows) = try_adopt_as(&self.store, &self.tree, options).unwrap();
         assert_eq!(snapshot(&self.tree), before, "the source changed");
         assert_eq!(failures(&self.store), Vec::<String>::new());
         let word = |result: &Adopted| match result {
@@ -48,7 +51,7 @@ impl World {
             Adopted::Refused(why) => format!("refused {why}"),
             Adopted::Skipped(why) => format!("skipped {why}"),
         };
-        report.seen.iter().map(|seen| format!("{}: {}", seen.place, word(&seen.result))).collect()
+        rows.iter().map(|seen| format!("{}: {}", seen.place, word(&seen.result))).collect()
     }
 
     /// Runs in the store by place.
@@ -178,12 +181,12 @@ fn adopt_of_folders_that_are_no_runs_skips_or_refuses_each_by_name() {
             ".hidden: skipped a staging folder",
             ".tmp: skipped a staging folder",
             "0/1/2/3/4/5/6/7/8/9/10/11: skipped too deep to hold runs, below 12 folders",
-            "\\xff: refused its name is not UTF-8",
             "_write_test: skipped a file that belongs to no run",
             "job/inputs: skipped a run's part without a run",
             "job/notes.md: skipped a file that belongs to no run",
             "outputs: skipped a run's part without a run",
             "pipe: skipped a FIFO",
+            "\\xff: refused its name is not UTF-8",
         ]
     );
     assert_eq!(world.runs(), Vec::<String>::new());
@@ -376,10 +379,10 @@ fn adopt_of_the_store_itself_or_what_holds_it_is_refused() {
     let mut places = vec![store.clone(), store.join("artifacts"), store.join("artifacts/job-b")];
     places.extend([world.root.path().to_owned(), linked.join("artifacts"), linked]);
     for place in places {
-        let error = world.store.adopt(&place, &AdoptOptions::default()).unwrap_err();
+        let error = try_adopt(&world.store, &place).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused, "{}: {error}", place.display());
     }
-    let gone = world.store.adopt(&world.root.path().join("gone"), &AdoptOptions::default()).unwrap_err();
+    let gone = try_adopt(&world.store, &world.root.path().join("gone")).unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::Refused, "{gone}");
     assert_eq!(snapshot(&store), before);
 }
@@ -393,7 +396,7 @@ fn adopt_of_a_run_folder_or_a_job_folder_itself_takes_what_is_in_it() {
     let key = world.store.find_run(&run).unwrap();
     assert_eq!(key.to_string(), format!("job-b/{run}"));
     let file = world.tree.join("job-b").join(&run).join("manifest.json");
-    let error = world.store.adopt(&file, &AdoptOptions::default()).unwrap_err();
+    let error = try_adopt(&world.store, &file).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
 }
 
@@ -504,6 +507,22 @@ impl strongroom::base::clock::Clock for LateClock {
     }
 }
 
+/// The rows of `adopt`'s cache.
+fn rows_of(cache: &[u8]) -> Vec<[u8; 40]> {
+    let head = cache.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let (rows, rest) = cache[head..cache.len() - 32].as_chunks();
+    assert!(rest.is_empty() && rows.is_sorted());
+    rows.to_vec()
+}
+
+/// A cache with other rows, its check as whoever can write the file would make it.
+fn with_rows(cache: &[u8], rows: &[[u8; 40]]) -> Vec<u8> {
+    let head = cache.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let bytes = [&cache[..head], rows.as_flattened()].concat();
+    let check = blake3::derive_key("strongroom 2026 adopted folders v2", &bytes);
+    [&bytes[..], &check].concat()
+}
+
 #[test]
 fn adopt_again_says_the_same_with_its_cache_without_it_and_with_a_spoilt_one() {
     let mut world = World::new();
@@ -511,24 +530,35 @@ fn adopt_again_says_the_same_with_its_cache_without_it_and_with_a_spoilt_one() {
     let context = strongroom::store::Context { clock, ..crate::fixture::context(None) };
     world.store = Store::open(world.store.root(), context).unwrap();
     let run = run_with_snapshots(&world.tree, "job-b", "1.1.0", "moon");
-    let other = run_with_snapshots(&world.tree, "job-b", "1.1.0", "sun");
+    run_with_snapshots(&world.tree, "job-b", "1.1.0", "sun");
     run_100(&world.tree, OLD);
     assert!(world.adopt().iter().all(|line| line.contains(": new ")));
     let cache = world.store.root().join("index.adopted");
-    let lines = fs::read_to_string(&cache).unwrap();
-    assert_eq!(lines.lines().count(), 4, "{lines}");
+    let known = fs::read(&cache).unwrap();
+    assert_eq!(rows_of(&known).len(), 3);
     let already = world.adopt();
     assert!(already.iter().all(|line| line.contains(": already ")), "{already:?}");
-    assert_eq!(fs::read_to_string(&cache).unwrap(), lines);
+    assert_eq!(fs::read(&cache).unwrap(), known);
     migrate(&world.store).unwrap();
     assert_eq!(world.adopt(), already, "migrated since");
     assert_eq!(world.adopt_as(&AdoptOptions { rehash: true, ..Default::default() }), already);
     // A cache that leads to other runs is no reason to believe it.
+    let mut turned = rows_of(&known);
+    for at in 0..3 {
+        turned[at][32..].copy_from_slice(&known[known.len() - 32 - 40 * at - 8..][..8]);
+    }
+    let beyond = rows_of(&known).into_iter().map(|row| [&row[..32], &[7; 8]].concat().try_into().unwrap());
+    let mut bit = known.clone();
+    bit[known.len() - 40] ^= 1;
     for spoilt in [
-        lines.replace(&run, "X").replace(&other, &run).replace('X', &other),
-        lines[..lines.len() - 20].to_owned(),
-        "strongroom adopted 1 00\n".to_owned(),
-        String::new(),
+        with_rows(&known, &turned),
+        with_rows(&known, &beyond.collect::<Vec<_>>()),
+        with_rows(&known, &[]),
+        bit,
+        known[..known.len() - 20].to_vec(),
+        [&known[..known.len() - 72], &known[known.len() - 32..]].concat(),
+        b"strongroom adopted 1 00\n".to_vec(),
+        Vec::new(),
     ] {
         fs::write(&cache, spoilt).unwrap();
         assert_eq!(world.adopt(), already);
@@ -545,4 +575,47 @@ fn adopt_again_says_the_same_with_its_cache_without_it_and_with_a_spoilt_one() {
     let edited = world.adopt();
     assert!(edited.iter().any(|line| line.contains(&run) && line.contains("refused")), "{edited:?}");
     assert_eq!(edited.iter().filter(|line| line.contains(": already ")).count(), 2);
+}
+
+/// Asks to stop once this many runs are done.
+struct Stops(u64, std::sync::atomic::AtomicU64);
+
+impl strongroom::store::Progress for Stops {
+    fn at(&self, done: u64, total: u64) {
+        assert_eq!(total, 0, "nobody counted the runs");
+        self.1.store(done, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn interrupted(&self) -> bool {
+        self.1.load(std::sync::atomic::Ordering::Relaxed) >= self.0
+    }
+}
+
+#[test]
+fn adopt_that_is_stopped_has_told_of_what_came_in_and_goes_on_from_there() {
+    let mut world = World::new();
+    for run in 0..700 {
+        let manifest =
+            format!(r#"{{"schema_version":"1.2.0","job_id":"j-{}","run_id":"run-{run}"}}"#, run % 3);
+        write(world.tree.join(format!("t-{}/run-{run}/manifest.json", run % 7)), &manifest);
+    }
+    write(world.tree.join("t-3/notes.txt"), "no run");
+    let progress = std::sync::Arc::new(Stops(1, 0.into()));
+    let context = strongroom::store::Context { progress, ..crate::fixture::context(None) };
+    world.store = Store::open(world.store.root(), context).unwrap();
+    let mut told = Vec::new();
+    let hear = &mut |seen, so_far: &_| told.push((seen, *so_far));
+    let stopped = world.store.adopt(&world.tree, &AdoptOptions::default(), hear).unwrap_err();
+    assert_eq!(stopped.kind(), ErrorKind::Interrupted);
+    assert_eq!(stopped.to_string(), "interrupted; 512 done, run the command again to finish");
+    let so_far = told.last().unwrap().1;
+    assert_eq!((so_far.adopted, so_far.skipped, told.len()), (512, 1, 513));
+    assert_eq!(world.runs().len(), 512);
+    world.store = crate::fixture::open(world.store.root());
+    let (report, rows) = try_adopt(&world.store, &world.tree).unwrap();
+    assert_eq!(crate::fixture::counts(&report), (188, 512, 0, 1));
+    assert!(rows.iter().map(|seen| &seen.place).is_sorted(), "folder by folder, by name");
+    let told: Vec<_> = told.iter().map(|(seen, _)| &seen.place).collect();
+    assert_eq!(told, rows[..513].iter().map(|seen| &seen.place).collect::<Vec<_>>());
+    assert_eq!(failures(&world.store), Vec::<String>::new());
 }

@@ -33,7 +33,7 @@ fn world(root: &Path, runs: usize) -> (PathBuf, BTreeMap<RunKey, Vec<u8>>) {
     }
     let dir = root.join("store");
     let store = init(&dir);
-    assert_eq!(adopt(&store, &tree), (runs, 0, 0, 0));
+    assert_eq!(adopt(&store, &tree), (runs as u64, 0, 0, 0));
     let originals = manifests(&store);
     assert_eq!(originals.len(), runs);
     (dir, originals)
@@ -376,7 +376,7 @@ fn long_operation_can_publish_between_its_batches() {
     let context =
         strongroom::store::Context { progress: publishing.clone(), ..crate::fixture::context(None) };
     let store = Store::open(&dir, context).unwrap();
-    store.adopt(&root.path().join("old/artifacts"), &Default::default()).unwrap();
+    crate::fixture::adopt(&store, &root.path().join("old/artifacts"));
     let sizes = publishing.1.lock().unwrap().clone();
     assert!(sizes.len() == 2 && sizes[0] > 512 && sizes[0] < sizes[1], "{sizes:?}");
     let ask = VerifyOptions { keys: vec![pinned], strict: true, ..VerifyOptions::default() };

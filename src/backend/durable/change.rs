@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
 use super::hook::{Call, Errno, Verdict};
-use super::{Disk, DiskError, Kind, read_names, stays_below};
+use super::{Disk, DiskError, Kind, Names, stays_below};
 
 /// How a copy was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,7 +206,7 @@ impl Disk {
             .map_err(|errno| self.error("remove", path, errno))?;
         let listing = rustix::fs::openat(&fd, ".", flags, Mode::empty())
             .map_err(|errno| self.error("remove", path, errno))?;
-        for entry in read_names(listing).map_err(|errno| self.error("list", path, errno))? {
+        for entry in Names::read(listing).map_err(|errno| self.error("list", path, errno))? {
             let below = format!("{path}/{}", entry.name.to_string_lossy());
             if entry.kind == Kind::Dir {
                 self.remove_below(fd.as_fd(), &entry.name, &below)?;

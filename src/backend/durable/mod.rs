@@ -19,6 +19,7 @@ mod error;
 mod file;
 mod filesystem;
 mod hook;
+mod names;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -26,17 +27,17 @@ mod tests;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 pub use change::{Copied, is_temp_name};
 pub use error::{DiskError, DiskErrorKind};
 pub use file::{Appender, NewFile};
 pub use filesystem::Filesystem;
 pub use hook::{Call, Errno, Hook, Verdict};
+pub use names::Names;
 use resolve::{Resolver, folder_flags, stays_below};
 
 /// What lies at a path.
@@ -282,9 +283,14 @@ impl Disk {
     /// # Errors
     /// [`DiskError::NotFound`] if there is no such folder.
     pub fn list(&self, path: &str) -> Result<Vec<Entry>, DiskError> {
+        Ok(self.names(path)?.collect())
+    }
+
+    /// As [`Disk::list`], for a folder that may hold a great many names.
+    pub fn names(&self, path: &str) -> Result<Names, DiskError> {
         let op = "list";
         let fd = self.open_fd(op, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        read_names(fd).map_err(|errno| self.error(op, path, errno))
+        Names::read(fd).map_err(|errno| self.error(op, path, errno))
     }
 
     /// As [`Disk::list`], with what the kernel tells of each; a name gone since is left out.
@@ -293,7 +299,7 @@ impl Disk {
         let fd = self.open_fd(op, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let failed = |errno| self.error(op, path, errno);
         let names =
-            read_names(fd.try_clone().map_err(|error| DiskError::from_io(op, self.full_path(path), error))?)
+            Names::read(fd.try_clone().map_err(|error| DiskError::from_io(op, self.full_path(path), error))?)
                 .map_err(failed)?;
         let mut found = Vec::with_capacity(names.len());
         for entry in names {
@@ -420,31 +426,4 @@ impl Disk {
         }
         Ok((File::from(fd), stat))
     }
-}
-
-/// Reads a folder's names from its descriptor, sorted by their bytes, without `.` and `..`.
-fn read_names(fd: OwnedFd) -> Result<Vec<Entry>, Errno> {
-    let mut entries = Vec::new();
-    let mut dir = Dir::new(fd)?;
-    while let Some(item) = dir.read() {
-        let item = item?;
-        let name = item.file_name().to_bytes();
-        if name == b"." || name == b".." {
-            continue;
-        }
-        let kind = match item.file_type() {
-            // Some filesystems do not say; then it is asked for, and a name gone since is left out.
-            FileType::Unknown => {
-                match rustix::fs::statat(dir.fd()?, item.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => Kind::of(FileType::from_raw_mode(stat.st_mode)),
-                    Err(Errno::NOENT) => continue,
-                    Err(errno) => return Err(errno),
-                }
-            }
-            known => Kind::of(known),
-        };
-        entries.push(Entry { name: OsString::from_vec(name.to_vec()), kind });
-    }
-    entries.sort_unstable_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
-    Ok(entries)
 }

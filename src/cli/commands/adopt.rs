@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use crate::base::id::OperationId;
 use crate::cli::error::{CliError, exit};
-use crate::cli::output::{count, safe};
+use crate::cli::output::{Out, count, safe};
 use crate::cli::session::Session;
-use crate::store::{AdoptOptions, AdoptReport, Adopted};
+use crate::store::{AdoptOptions, AdoptReport, Adopted, Seen};
 
 /// Bring an existing tree of runs under the store, every byte as it is
 ///
@@ -32,77 +33,124 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
     let job = args.job.map(|job| job.parse()).transpose()?;
     let store = session.store()?;
-    let report = store
-        .adopt(&args.dir, &AdoptOptions { job, rehash: args.rehash })
-        .map_err(|error| session.failure(error))?;
+    let options = AdoptOptions { job, rehash: args.rehash };
+    let mut teller = Teller { session, report: AdoptReport::default(), told: false, inconsistent: 0 };
+    // The rows may be many more than should be held: they go out as they come.
+    let done = store.adopt(&args.dir, &options, &mut |seen, so_far| {
+        teller.report = *so_far;
+        teller.row(&seen);
+    });
     session.end();
-    let (_, _, refused, _) = report.counts();
-    if session.out.json {
-        tell_json(&report, session)
-    } else {
-        tell(&report, session)
-    }
-    Ok(if refused > 0 { exit::FOUND } else { exit::OK })
-}
-
-fn tell_json(report: &AdoptReport, session: &Session) {
-    let (adopted, already, refused, skipped) = report.counts();
-    let seen: Vec<serde_json::Value> = report
-        .seen
-        .iter()
-        .map(|seen| match &seen.result {
-            Adopted::New { key, exceptions } => json!({
-                "place": seen.place, "result": "adopted", "job_id": key.job, "run_id": key.run,
-                "exceptions": exceptions,
-            }),
-            Adopted::Already { key } => {
-                json!({"place": seen.place, "result": "already", "job_id": key.job, "run_id": key.run})
+    match done {
+        Ok(report) => teller.report = report,
+        Err(error) => {
+            // What was told of already makes up a document all the same.
+            if session.out.json && teller.told {
+                teller.end_json();
             }
-            Adopted::Refused(why) => json!({"place": seen.place, "result": "refused", "reason": why}),
-            Adopted::Skipped(why) => json!({"place": seen.place, "result": "skipped", "reason": why}),
-        })
-        .collect();
-    let operation = report.operation.filter(|_| adopted > 0);
-    session.out.json(&json!({
-        "operation": operation, "found": adopted + already + refused, "adopted": adopted, "already": already,
-        "refused": refused, "skipped": skipped, "seen": seen, "bits_dropped": session.bits_dropped(),
-    }));
-}
-
-fn tell(report: &AdoptReport, session: &Session) {
-    let out = &session.out;
-    let (adopted, already, refused, skipped) = report.counts();
-    let mut inconsistent = 0;
-    for seen in &report.seen {
-        let place = safe(&seen.place);
-        match &seen.result {
-            Adopted::New { key, exceptions } => {
-                inconsistent += u64::from(*exceptions > 0);
-                let known = match exceptions {
-                    0 => String::new(),
-                    n => format!(
-                        " ({} as found, listed in the log)",
-                        count(*n as u64, "exception", "exceptions")
-                    ),
-                };
-                out.note(format!("adopted  {place} as {key}{known}"));
-            }
-            Adopted::Already { key } => out.note(format!("already  {place} as {key}")),
-            Adopted::Refused(why) => {
-                out.line(format!("{}  {place}: {}", out.paint.red("refused"), safe(why)));
-            }
-            Adopted::Skipped(why) => out.note(format!("skipped  {place}: {}", safe(why))),
+            return Err(session.failure(error));
         }
     }
-    let found = count((adopted + already + refused) as u64, "run", "runs");
-    out.line(format!(
-        "{found} found: {adopted} adopted, {already} already here, {refused} refused; {skipped} skipped, no runs"
-    ));
-    if inconsistent > 0 {
-        let runs = count(inconsistent, "run", "runs");
-        out.note(format!("{runs} came in with exceptions; strongroom verify shows them as known"));
+    if session.out.json {
+        teller.end_json()
+    } else {
+        teller.summary()
     }
-    if let Some(operation) = report.operation.filter(|_| adopted > 0) {
-        out.note(format!("operation {operation}"));
+    Ok(if teller.report.refused > 0 { exit::FOUND } else { exit::OK })
+}
+
+struct Teller<'a> {
+    session: &'a Session,
+    report: AdoptReport,
+    /// Whether any row was told of.
+    told: bool,
+    /// Runs that came in with exceptions.
+    inconsistent: u64,
+}
+
+impl Teller<'_> {
+    fn row(&mut self, seen: &Seen) {
+        // A bar and a row on the same terminal would overwrite each other.
+        self.session.end();
+        let out = &self.session.out;
+        if out.json {
+            out.bytes(if self.told { b"," } else { b"{\"seen\":[" });
+            out.bytes(as_json(seen).to_string().as_bytes());
+        } else {
+            self.inconsistent +=
+                u64::from(matches!(seen.result, Adopted::New { exceptions, .. } if exceptions > 0));
+            tell(seen, out);
+        }
+        self.told = true;
+    }
+
+    /// The operation, where anything came in.
+    fn operation(&self) -> Option<OperationId> {
+        self.report.operation.filter(|_| self.report.adopted > 0)
+    }
+
+    fn end_json(&self) {
+        let AdoptReport { adopted, already, refused, skipped, .. } = self.report;
+        let rest = json!({
+            "operation": self.operation(), "found": adopted + already + refused, "adopted": adopted,
+            "already": already, "refused": refused, "skipped": skipped,
+            "bits_dropped": self.session.bits_dropped(),
+        });
+        let out = &self.session.out;
+        if !self.told {
+            out.bytes(b"{\"seen\":[");
+        }
+        out.bytes(b"],");
+        out.line(&rest.to_string()[1..]);
+    }
+
+    fn summary(&self) {
+        let out = &self.session.out;
+        let AdoptReport { adopted, already, refused, skipped, .. } = self.report;
+        let found = count(adopted + already + refused, "run", "runs");
+        out.line(format!(
+            "{found} found: {adopted} adopted, {already} already here, {refused} refused; {skipped} skipped, no runs"
+        ));
+        if self.inconsistent > 0 {
+            let runs = count(self.inconsistent, "run", "runs");
+            out.note(format!("{runs} came in with exceptions; strongroom verify shows them as known"));
+        }
+        if let Some(operation) = self.operation() {
+            out.note(format!("operation {operation}"));
+        }
+    }
+}
+
+fn as_json(seen: &Seen) -> serde_json::Value {
+    match &seen.result {
+        Adopted::New { key, exceptions } => json!({
+            "place": seen.place, "result": "adopted", "job_id": key.job, "run_id": key.run,
+            "exceptions": exceptions,
+        }),
+        Adopted::Already { key } => {
+            json!({"place": seen.place, "result": "already", "job_id": key.job, "run_id": key.run})
+        }
+        Adopted::Refused(why) => json!({"place": seen.place, "result": "refused", "reason": why}),
+        Adopted::Skipped(why) => json!({"place": seen.place, "result": "skipped", "reason": why}),
+    }
+}
+
+fn tell(seen: &Seen, out: &Out) {
+    let place = safe(&seen.place);
+    match &seen.result {
+        Adopted::New { key, exceptions } => {
+            let known = match exceptions {
+                0 => String::new(),
+                n => {
+                    format!(" ({} as found, listed in the log)", count(*n as u64, "exception", "exceptions"))
+                }
+            };
+            out.note(format!("adopted  {place} as {key}{known}"));
+        }
+        Adopted::Already { key } => out.note(format!("already  {place} as {key}")),
+        Adopted::Refused(why) => {
+            out.line(format!("{}  {place}: {}", out.paint.red("refused"), safe(why)));
+        }
+        Adopted::Skipped(why) => out.note(format!("skipped  {place}: {}", safe(why))),
     }
 }

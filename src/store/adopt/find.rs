@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::super::facts::join;
 use super::{Adopted, Seen};
-use crate::backend::durable::Entry;
+use crate::backend::durable::{Entry, Names};
 use crate::backend::{Disk, Kind};
 use crate::base::escape;
 use crate::base::limits;
@@ -21,63 +21,77 @@ pub(super) struct Candidate {
     pub name: String,
 }
 
-/// The runs of a tree, and what else lies in it; `name` is the tree's own.
-pub(super) fn runs(disk: &Disk, name: &str) -> (Vec<Candidate>, Vec<Seen>) {
-    let mut finder = Finder { disk, candidates: Vec::new(), seen: Vec::new() };
-    finder.folder("", name, 0);
-    (finder.candidates, finder.seen)
+/// One thing that a tree holds.
+pub(super) enum Found {
+    /// A run.
+    Run(Candidate),
+    /// What is none, and why.
+    Other(Seen),
 }
 
-struct Finder<'d> {
+/// Goes through a tree, folder by folder, in each in order of the names. Of what it went through it holds the
+/// names of the folders that it is in.
+pub(super) struct Walk<'d> {
     disk: &'d Disk,
-    candidates: Vec<Candidate>,
-    seen: Vec<Seen>,
+    /// The top, until something else was asked for.
+    top: Option<Found>,
+    inside: Vec<Folder>,
 }
 
-impl Finder<'_> {
-    fn note(&mut self, place: &str, result: Adopted) {
-        self.seen.push(Seen { place: place.to_owned(), result });
+struct Folder {
+    dir: String,
+    names: Names,
+    depth: usize,
+}
+
+impl<'d> Walk<'d> {
+    /// Begins at the top, whose own name is `name`.
+    pub fn begin(disk: &'d Disk, name: &str) -> Self {
+        let mut walk = Self { disk, top: None, inside: Vec::new() };
+        walk.top = walk.folder("", name, 0);
+        walk
     }
 
-    fn folder(&mut self, dir: &str, name: &str, depth: usize) {
-        let entries = match self.disk.list(dir) {
-            Ok(entries) => entries,
-            Err(error) => return self.note(dir, Adopted::Refused(error.to_string())),
+    /// A folder's run or what stands against it; `None` of one whose names come next.
+    fn folder(&mut self, dir: &str, name: &str, depth: usize) -> Option<Found> {
+        let names = match self.disk.names(dir) {
+            Ok(names) => names,
+            Err(error) => return other(dir, Adopted::Refused(error.to_string())),
         };
-        match entries.iter().find(|entry| entry.name == paths::MANIFEST).map(|entry| entry.kind) {
-            Some(Kind::File) => {
-                self.candidates.push(Candidate { place: dir.to_owned(), name: name.to_owned() });
-            }
-            Some(other) => {
+        match names.kind_of(paths::MANIFEST) {
+            Some(Kind::File) => Some(Found::Run(Candidate { place: dir.to_owned(), name: name.to_owned() })),
+            Some(found) => {
                 let why =
-                    format!("its manifest.json is a {}; only regular manifests are taken", other.word());
-                self.note(if dir.is_empty() { "." } else { dir }, Adopted::Refused(why));
+                    format!("its manifest.json is a {}; only regular manifests are taken", found.word());
+                other(if dir.is_empty() { "." } else { dir }, Adopted::Refused(why))
             }
-            None => entries.iter().for_each(|entry| self.entry(dir, entry, depth)),
+            None => {
+                self.inside.push(Folder { dir: dir.to_owned(), names, depth });
+                None
+            }
         }
     }
 
-    fn entry(&mut self, dir: &str, entry: &Entry, depth: usize) {
-        let place = join(dir, &escape::bytes(entry.name.as_bytes()));
+    fn entry(&mut self, place: &str, entry: &Entry, depth: usize) -> Option<Found> {
         let Some(name) = entry.name.to_str() else {
-            return self.note(&place, Adopted::Refused("its name is not UTF-8".to_owned()));
+            return other(place, Adopted::Refused("its name is not UTF-8".to_owned()));
         };
         let why = match entry.kind {
             Kind::Link => {
-                let target = self.disk.read_link(&place).unwrap_or_default();
+                let target = self.disk.read_link(place).unwrap_or_default();
                 format!("a link to {target}; links are not followed")
             }
             Kind::Dir if name.starts_with('.') => "a staging folder".to_owned(),
             Kind::Dir if matches!(name, "inputs" | "outputs") => "a run's part without a run".to_owned(),
             Kind::Dir if depth + 1 >= DEPTH => format!("too deep to hold runs, below {DEPTH} folders"),
-            Kind::Dir => return self.folder(&place, name, depth + 1),
-            Kind::File => match self.text_link(&place) {
+            Kind::Dir => return self.folder(place, name, depth + 1),
+            Kind::File => match self.text_link(place) {
                 Some(target) => format!("a link to {target}, written out as a text file; not followed"),
                 None => "a file that belongs to no run".to_owned(),
             },
             other => format!("a {}", other.word()),
         };
-        self.note(&place, Adopted::Skipped(why));
+        other(place, Adopted::Skipped(why))
     }
 
     /// Where a link leads that a checkout without links left behind as a small text file.
@@ -87,4 +101,29 @@ impl Finder<'_> {
         let one_line = !text.contains(['\n', '\0']);
         (text.starts_with("../") && one_line).then(|| escape::Escaped(&text).to_string())
     }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Found;
+
+    fn next(&mut self) -> Option<Found> {
+        if let Some(top) = self.top.take() {
+            return Some(top);
+        }
+        loop {
+            let folder = self.inside.last_mut()?;
+            let Some(entry) = folder.names.next() else {
+                self.inside.pop();
+                continue;
+            };
+            let (place, depth) = (join(&folder.dir, &escape::bytes(entry.name.as_bytes())), folder.depth);
+            if let Some(found) = self.entry(&place, &entry, depth) {
+                return Some(found);
+            }
+        }
+    }
+}
+
+fn other(place: &str, result: Adopted) -> Option<Found> {
+    Some(Found::Other(Seen { place: place.to_owned(), result }))
 }

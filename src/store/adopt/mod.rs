@@ -30,10 +30,10 @@ use crate::format::file_list::FileEntry;
 use crate::format::finding::{Exceptions, Finding};
 use crate::format::paths;
 use crate::plan::adopt::{self, Refusal};
-use crate::plan::verify::Found;
+use crate::plan::verify;
 use crate::schema::{Facts, FileFact, Pack};
 use ahead::{Contents, ReadRun};
-use find::Candidate;
+use find::{Candidate, Found, Walk};
 
 /// How to adopt.
 #[derive(Debug, Clone, Default)]
@@ -74,31 +74,74 @@ pub struct Seen {
     pub result: Adopted,
 }
 
-/// What an adoption did.
-#[derive(Debug, Clone, Default)]
+/// What an adoption did, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AdoptReport {
-    /// The operation that did it.
+    /// The operation that does it.
     pub operation: Option<OperationId>,
-    /// Everything that was looked at.
-    pub seen: Vec<Seen>,
+    /// Runs that came in.
+    pub adopted: u64,
+    /// Runs that the store had already, byte for byte.
+    pub already: u64,
+    /// What did not come in.
+    pub refused: u64,
+    /// What is no run.
+    pub skipped: u64,
 }
 
-impl AdoptReport {
-    /// How many were adopted, already here, refused, skipped.
-    pub fn counts(&self) -> (usize, usize, usize, usize) {
-        let count =
-            |wanted: fn(&Adopted) -> bool| self.seen.iter().filter(|seen| wanted(&seen.result)).count();
-        (
-            count(|result| matches!(result, Adopted::New { .. })),
-            count(|result| matches!(result, Adopted::Already { .. })),
-            count(|result| matches!(result, Adopted::Refused(_))),
-            count(|result| matches!(result, Adopted::Skipped(_))),
-        )
+/// Hears of each folder or file that was looked at, and of all so far.
+pub type Hear<'a> = dyn FnMut(Seen, &AdoptReport) + 'a;
+
+/// What is told of an adoption under way.
+struct Teller<'a> {
+    report: AdoptReport,
+    each: &'a mut Hear<'a>,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, seen: Seen) {
+        let report = &mut self.report;
+        *match seen.result {
+            Adopted::New { .. } => &mut report.adopted,
+            Adopted::Already { .. } => &mut report.already,
+            Adopted::Refused(_) => &mut report.refused,
+            Adopted::Skipped(_) => &mut report.skipped,
+        } += 1;
+        (self.each)(seen, report);
     }
 }
 
 /// Runs committed together.
 const BATCH_RUNS: usize = 512;
+/// What is told of together, at most.
+const BATCH_ROWS: usize = 4096;
+
+/// What of a tree is looked at together, in the tree's order.
+#[derive(Default)]
+struct Chunk {
+    /// The runs, each with its place among the rows.
+    runs: Vec<(usize, Candidate)>,
+    /// What became of each.
+    rows: Vec<Option<Seen>>,
+}
+
+impl Chunk {
+    /// The next part of a walk; `None` at its end.
+    fn of(walk: &mut Walk<'_>) -> Option<Self> {
+        let mut chunk = Self::default();
+        while chunk.runs.len() < BATCH_RUNS && chunk.rows.len() < BATCH_ROWS {
+            match walk.next() {
+                None => break,
+                Some(Found::Other(seen)) => chunk.rows.push(Some(seen)),
+                Some(Found::Run(candidate)) => {
+                    chunk.runs.push((chunk.rows.len(), candidate));
+                    chunk.rows.push(None);
+                }
+            }
+        }
+        (!chunk.rows.is_empty()).then_some(chunk)
+    }
+}
 
 /// The tree that runs are adopted from, and by what they are judged.
 struct Tree<'a> {
@@ -116,38 +159,42 @@ impl Tree<'_> {
 }
 
 impl Store {
-    /// Adopts every run in a folder tree.
-    pub fn adopt(&self, from: &Path, options: &AdoptOptions) -> Result<AdoptReport, StoreError> {
+    /// Adopts every run in a folder tree. `each` hears of everything in it, batch by batch as it is settled:
+    /// folder by folder, in each in order of the names. A tree may hold more than should be held at once.
+    pub fn adopt<'a>(
+        &self,
+        from: &Path,
+        options: &AdoptOptions,
+        each: &'a mut Hear<'a>,
+    ) -> Result<AdoptReport, StoreError> {
         let source::Given::Folder(disk) = source::given(from)? else {
             let why = "it is a file; adopt takes a folder with runs in it".to_owned();
             return Err(StoreError::Input { path: from.display().to_string(), why });
         };
         self.refuse_own_tree(&disk, from)?;
         let pack = self.manifest_pack()?;
-        let mut report = AdoptReport::default();
         let top = from.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
-        let (candidates, seen) = find::runs(&disk, top.as_deref().unwrap_or("run"));
-        report.seen = seen;
+        let mut walk = Walk::begin(&disk, top.as_deref().unwrap_or("run"));
 
         let tree = Tree { disk: &disk, pack: &pack, options };
         let mut cache = StatCache::open(self, options.rehash);
         let mut operation = Operation::begin(self)?;
-        report.operation = Some(operation.id);
-        let total = candidates.len() as u64;
+        let mut teller = Teller { report: AdoptReport::default(), each };
+        teller.report.operation = Some(operation.id);
         let mut done = 0;
-        for chunk in candidates.chunks(BATCH_RUNS) {
+        while let Some(Chunk { runs, mut rows }) = Chunk::of(&mut walk) {
             if self.context.progress.interrupted() {
-                return Err(StoreError::Interrupted { done, total });
+                return Err(StoreError::Interrupted { done, total: 0 });
             }
-            self.adopt_batch(&mut operation, &tree, chunk, &mut cache, &mut report)?;
-            done += chunk.len() as u64;
-            self.context.progress.at(done, total);
+            self.adopt_batch(&mut operation, &tree, &runs, &mut cache, &mut rows)?;
+            rows.into_iter().flatten().for_each(|seen| teller.tell(seen));
+            done += runs.len() as u64;
+            self.context.progress.at(done, 0);
             self.context.progress.committed(self)?;
         }
         operation.end();
         cache.close(self);
-        report.seen.sort_by(|a, b| a.place.cmp(&b.place));
-        Ok(report)
+        Ok(teller.report)
     }
 
     /// A store does not adopt itself, nor a folder that it lies in.
@@ -165,37 +212,40 @@ impl Store {
         &self,
         operation: &mut Operation,
         from: &Tree<'_>,
-        chunk: &[Candidate],
+        runs: &[(usize, Candidate)],
         cache: &mut StatCache,
-        report: &mut AdoptReport,
+        rows: &mut [Option<Seen>],
     ) -> Result<(), StoreError> {
         // Before anything is read: what changes from now on has another fingerprint.
-        let prints: Vec<Option<Fingerprint>> = chunk.par_iter().map(|one| from.fingerprint(one)).collect();
+        let prints: Vec<Option<Fingerprint>> =
+            runs.par_iter().map(|(_, one)| from.fingerprint(one)).collect();
         let mut stage: Option<Stage> = None;
         let mut staged: Vec<StagedRun> = Vec::new();
         let mut coming: HashMap<RunKey, HashMap<String, Sha256>> = HashMap::new();
-        let mut unknown = Vec::with_capacity(chunk.len());
-        for (candidate, print) in chunk.iter().zip(prints) {
+        let mut unknown = Vec::new();
+        for ((row, candidate), print) in runs.iter().zip(prints) {
             match self.known_run(operation, cache, print.as_ref())? {
-                Some(key) => report.seen.push(seen(candidate, Adopted::Already { key })),
-                None => unknown.push((candidate, print)),
+                Some(key) => rows[*row] = seen(candidate, Adopted::Already { key }),
+                None => unknown.push((candidate, (*row, print))),
             }
         }
         let reader = ahead::Reader::new(self, from);
-        let mut take = |(candidate, print): (&Candidate, Option<Fingerprint>), read| {
+        let mut take = |(candidate, (row, print)): (&Candidate, (usize, Option<Fingerprint>)), read| {
             let read: Option<Result<ReadRun, StoreError>> = read;
             let run = read
                 .unwrap_or_else(|| reader.read_now(candidate))
                 .and_then(|read| self.stage_candidate(operation, &mut stage, from, candidate, read, &coming));
             match run {
                 Ok(Staged::Here(run)) => {
-                    if let Some(print) = &print {
-                        cache.put(print, &run.key, &run.manifest.sha256, &run.files.sha256);
+                    if let Some(print) = &print
+                        && let Some(first) = operation.states()?.first_entry(&run.key)?
+                    {
+                        cache.put(print, first, &run.manifest.sha256, &run.files.sha256);
                     }
-                    report.seen.push(seen(candidate, Adopted::Already { key: run.key }));
+                    rows[row] = seen(candidate, Adopted::Already { key: run.key });
                 }
                 Ok(Staged::Run(mut run)) => {
-                    run.print = print;
+                    (run.row, run.print) = (row, print);
                     let files =
                         run.entries.iter().filter_map(|f| Some((f.path.to_string(), f.blob()?.sha256)));
                     coming.insert(run.key.clone(), files.collect());
@@ -203,7 +253,7 @@ impl Store {
                 }
                 Err(StoreError::Input { path, why }) => {
                     let why = if path == candidate.place { why } else { format!("{path}: {why}") };
-                    report.seen.push(seen(candidate, Adopted::Refused(why)));
+                    rows[row] = seen(candidate, Adopted::Refused(why));
                 }
                 Err(error) => return Err(error),
             }
@@ -246,9 +296,9 @@ impl Store {
         let answers = operation.commit(stage, changes)?;
         for (run, answer) in staged.into_iter().zip(answers) {
             let result = match answer {
-                Ok(_) => {
+                Ok(done) => {
                     if let Some(print) = &run.print {
-                        cache.put(print, &run.key, &run.manifest.sha256, &run.files.sha256);
+                        cache.put(print, done.entry, &run.manifest.sha256, &run.files.sha256);
                     }
                     Adopted::New { key: run.key, exceptions: run.exceptions }
                 }
@@ -259,7 +309,7 @@ impl Store {
                 },
                 Err(conflict) => Adopted::Refused(conflict.to_string()),
             };
-            report.seen.push(Seen { place: run.place, result });
+            rows[run.row] = Some(Seen { place: run.place, result });
         }
         Ok(())
     }
@@ -272,15 +322,17 @@ impl Store {
         print: Option<&Fingerprint>,
     ) -> Result<Option<RunKey>, StoreError> {
         let Some(print) = print else { return Ok(None) };
-        let Some(key) = cache.get(print) else { return Ok(None) };
-        let Some(state) = operation.states()?.get(&key)? else { return Ok(None) };
-        if cache.holds(print, &state.manifest, &state.files) {
+        let Some(known) = cache.get(print) else { return Ok(None) };
+        let states = operation.states()?;
+        let Some(key) = states.run_of(known.entry) else { return Ok(None) };
+        let Some(state) = states.get(&key)? else { return Ok(None) };
+        if known.holds(&state.manifest, &state.files) {
             return Ok(Some(key));
         }
         // It may have been migrated since.
         let chain = self.chain(&key)?;
         let was = chain.iter().filter_map(|(_, entry)| entry.after);
-        Ok(was.into_iter().any(|manifest| cache.holds(print, &manifest, &state.files)).then_some(key))
+        Ok(was.into_iter().any(|manifest| known.holds(&manifest, &state.files)).then_some(key))
     }
 
     fn stage_candidate(
@@ -330,6 +382,7 @@ impl Store {
         let staged = folder.path.clone();
         let (manifest, files, entries) = stage.end_run(folder, &manifest)?;
         Ok(Staged::Run(Box::new(StagedRun {
+            row: 0,
             place: candidate.place.clone(),
             key,
             manifest,
@@ -352,8 +405,8 @@ impl Store {
         let mut found = std::collections::BTreeMap::new();
         for entry in &run.entries {
             let what = match entry.blob() {
-                Some(blob) => Found::File { blob, exec: entry.exec() },
-                None => Found::Dir,
+                Some(blob) => verify::Found::File { blob, exec: entry.exec() },
+                None => verify::Found::Dir,
             };
             found.insert(entry.path.to_string(), what);
         }
@@ -400,6 +453,8 @@ enum Staged {
 }
 
 struct StagedRun {
+    /// Its place among the rows of its batch.
+    row: usize,
     place: String,
     key: RunKey,
     manifest: BlobId,
@@ -417,7 +472,7 @@ impl StagedRun {
         let lists = crate::format::file_list::print(&entries);
         let files = BlobId::of(lists.last().expect("a file list has at least one blob"));
         let (place, staged) = (candidate.place.clone(), String::new());
-        Self { place, key, manifest, files, entries, staged, exceptions: 0, print: None }
+        Self { row: 0, place, key, manifest, files, entries, staged, exceptions: 0, print: None }
     }
 }
 
@@ -432,8 +487,8 @@ fn pieces<T>(mut list: Vec<T>, most: usize) -> Vec<Vec<T>> {
     pieces
 }
 
-fn seen(candidate: &Candidate, result: Adopted) -> Seen {
-    Seen { place: candidate.place.clone(), result }
+fn seen(candidate: &Candidate, result: Adopted) -> Option<Seen> {
+    Some(Seen { place: candidate.place.clone(), result })
 }
 
 /// The side facts that a pack's migrations want, read from a run's folder. What cannot be read is
