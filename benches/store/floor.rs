@@ -212,7 +212,7 @@ fn index(root: &Path, from: &Path, to: &Path) {
         );
     });
     let db = rusqlite::Connection::open(to).expect("a database");
-    db.execute_batch("pragma page_size=8192; pragma journal_mode=off; pragma synchronous=off").expect("set");
+    db.execute_batch("pragma page_size=16384; pragma journal_mode=off; pragma synchronous=off").expect("set");
     db.execute("attach ?1 as old", [from.to_str().expect("text")]).expect("attached");
     let list = |sql: &str| -> Vec<String> {
         let mut statement = db.prepare(sql).expect("a statement");

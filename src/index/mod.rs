@@ -83,8 +83,8 @@ impl Index {
     /// Makes an empty index aside, without a journal: it is renamed into place once it is whole.
     pub fn create(path: &Path) -> Result<Self, IndexError> {
         let index = Self::from_db(Connection::open(path), path)?;
-        // Manifests are rows here: a page that holds one whole keeps most off overflow pages.
-        index.batch("PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
+        // Manifests are rows here: pages that hold some of them whole waste little, and keep most off overflow pages.
+        index.batch("PRAGMA page_size = 16384; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
         index.batch("PRAGMA locking_mode = EXCLUSIVE")?;
         index.begin()
     }

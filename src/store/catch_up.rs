@@ -13,6 +13,8 @@ use crate::merkle;
 
 /// Below so many changes an index is brought up to date, whatever its size.
 const FEW_CHANGES: u64 = 1000;
+/// Where an index is built.
+const ASIDE: &str = "tmp/index.new";
 
 impl Store {
     /// The index, up to date with the settled log. Built when it is missing or unusable; kept in
@@ -39,21 +41,30 @@ impl Store {
         let _lock = self.lock_index()?;
         let path = self.disk.full_path(paths::INDEX);
         let view = self.settled()?;
-        if let Ok(index) = Index::open(&path)
-            && (index.is_at(&view.head) || self.bring_up(&index, &view).is_ok_and(|done| done))
-        {
-            drop(index);
-            // To read with one that could write would be to take the journal of an index that was
-            // built anew since for one of its own, should whoever writes that be killed.
-            return Ok(Index::open_read_only(&path)?);
+        let mut is_up = false;
+        if let Ok(index) = Index::open(&path) {
+            is_up = index.is_at(&view.head);
+            if !is_up {
+                self.name_journal()?;
+                is_up = self.bring_up(&index, &view).is_ok_and(|done| done);
+            }
         }
-        self.build(&view, Unreadable::Stops)?;
+        if !is_up {
+            self.build(&view, Unreadable::Stops)?;
+        }
+        // To read with one that could write would be to take the journal of an index that was built anew
+        // since for one of its own, should whoever writes that be killed.
         Ok(Index::open_read_only(&path)?)
     }
 
+    /// Keeps others from writing the index, and takes away what one that was stopped left aside.
     fn lock_index(&self) -> Result<FileLock, StoreError> {
         let context = &self.context;
-        Ok(FileLock::acquire(&self.disk, paths::INDEX_LOCK, &context.holder, context.lock_timeout)?)
+        let lock = FileLock::acquire(&self.disk, paths::INDEX_LOCK, &context.holder, context.lock_timeout)?;
+        for leftover in [ASIDE, "tmp/index.new-journal"] {
+            self.disk.discard(leftover)?;
+        }
+        Ok(lock)
     }
 
     fn settled(&self) -> Result<LogView, StoreError> {
@@ -69,6 +80,7 @@ impl Store {
         let view = self.settled()?;
         let mut read = None;
         if !anew && let Ok(index) = Index::open(&path) {
+            self.name_journal()?;
             read = self.bring_all_up(&index, &view).unwrap_or(None);
         }
         if read.is_none() {
@@ -79,10 +91,6 @@ impl Store {
 
     /// Builds the index aside and renames it into place. Only the holder of the index lock.
     fn build(&self, view: &LogView, unreadable: Unreadable) -> Result<(), StoreError> {
-        const ASIDE: &str = "tmp/index.new";
-        for leftover in [ASIDE, "tmp/index.new-journal"] {
-            self.disk.discard(leftover)?;
-        }
         let index = Index::create(&self.disk.full_path(ASIDE))?;
         let filled = self.fill(&index, view, unreadable);
         drop(index);
@@ -171,7 +179,6 @@ impl Store {
             return Ok(false);
         }
         let from = index.log_size()?;
-        self.name_journal()?;
         index.begin_changes()?;
         let done = self
             .index_entries(index, view, from, Manifests::WithEntries, Unreadable::Stops)
@@ -189,7 +196,6 @@ impl Store {
         if !self.goes_on(index, view)? {
             return Ok(None);
         }
-        self.name_journal()?;
         index.begin_changes()?;
         let done = self.take_all_in(index, view);
         if !matches!(done, Ok(Some(_))) {
