@@ -25,6 +25,8 @@ pub struct RunRow {
     pub files: Sha256,
     /// The findings that it came in with.
     pub exceptions: Option<Sha256>,
+    /// The log index of its first entry.
+    pub first_entry: u64,
 }
 
 /// A run as a look at its manifest begins from.
@@ -132,8 +134,8 @@ fn key(row: &Row<'_>) -> rusqlite::Result<RunKey> {
 impl Index {
     /// What the index says of a run.
     pub fn run(&self, run: &RunKey) -> Result<Option<RunRow>, IndexError> {
-        let sql = "SELECT run_seq, last_entry, last_leaf, manifest_sha256, files_sha256, exceptions_sha256 \
-                   FROM runs WHERE job_id = ?1 AND run_id = ?2";
+        let sql = "SELECT run_seq, last_entry, last_leaf, manifest_sha256, files_sha256, exceptions_sha256, \
+                   first_entry FROM runs WHERE job_id = ?1 AND run_id = ?2";
         let found = |row: &Row<'_>| {
             Ok(RunRow {
                 seq: unsigned(row, 0)?,
@@ -145,6 +147,7 @@ impl Index {
                     rusqlite::types::ValueRef::Null => None,
                     _ => Some(digest(row, 5)?),
                 },
+                first_entry: unsigned(row, 6)?,
             })
         };
         self.first(sql, [run.job.as_str(), run.run.as_str()], found)
@@ -154,6 +157,17 @@ impl Index {
     pub fn first_entry(&self, run: &RunKey) -> Result<Option<u64>, IndexError> {
         let sql = "SELECT first_entry FROM runs WHERE job_id = ?1 AND run_id = ?2";
         self.first(sql, [run.job.as_str(), run.run.as_str()], |row| unsigned(row, 0))
+    }
+
+    /// Begins to answer under one lock, which keeps an index from being brought up to date: only for what waits
+    /// for nothing else, until [`Index::end_reading`].
+    pub fn begin_reading(&self) -> Result<(), IndexError> {
+        self.batch("BEGIN")
+    }
+
+    /// Lets go of the lock.
+    pub fn end_reading(&self) -> Result<(), IndexError> {
+        self.batch("COMMIT")
     }
 
     /// The file lists of those of the runs that the index knows, in one transaction.

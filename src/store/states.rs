@@ -27,6 +27,8 @@ pub(super) struct States {
     size: u64,
     bundles: VecDeque<(u64, Vec<Vec<u8>>)>,
     overlay: HashMap<RunKey, RunState>,
+    /// What the index was asked last, with the run's first entry: one run tends to be asked for several times.
+    last: Option<(RunKey, RunState, u64)>,
     jobs: HashMap<String, String>,
     runs: HashMap<(String, String), String>,
 }
@@ -43,6 +45,7 @@ impl States {
             size: seen,
             bundles: VecDeque::new(),
             overlay: HashMap::new(),
+            last: None,
             jobs: HashMap::new(),
             runs: HashMap::new(),
         })
@@ -96,9 +99,22 @@ impl States {
         self.overlay.len() >= HELD_STATES
     }
 
+    /// Asks for several runs under one lock of the index; `ask` waits for nothing else.
+    pub fn at_once<T>(&mut self, ask: impl FnOnce(&mut Self) -> T) -> Result<T, StoreError> {
+        self.index.begin_reading()?;
+        let answer = ask(self);
+        self.index.end_reading()?;
+        Ok(answer)
+    }
+
     /// A run's state; `None` when it is not in the log.
     pub fn get(&mut self, key: &RunKey) -> Result<Option<RunState>, StoreError> {
         if let Some(state) = self.overlay.get(key) {
+            return Ok(Some(state.clone()));
+        }
+        if let Some((known, state, _)) = &self.last
+            && known == key
+        {
             return Ok(Some(state.clone()));
         }
         let Some(row) = self.index.run(key)? else { return Ok(None) };
@@ -114,6 +130,7 @@ impl States {
             exceptions: row.exceptions,
         };
         self.confirm(key, &state)?;
+        self.last = Some((key.clone(), state.clone(), row.first_entry));
         Ok(Some(state))
     }
 
@@ -125,12 +142,11 @@ impl States {
         Entry::parse(&self.entry_bytes(entry).ok()?).ok()?.run()
     }
 
-    /// The log index of a run's first entry, if that is known.
-    pub fn first_entry(&self, key: &RunKey) -> Result<Option<u64>, StoreError> {
-        match self.overlay.get(key) {
-            Some(state) if state.seq == 1 => Ok(Some(state.entry)),
-            _ => Ok(self.index.first_entry(key)?),
-        }
+    /// The log index of the first entry of a run, if it is known.
+    pub fn first_entry(&mut self, key: &RunKey) -> Result<Option<u64>, StoreError> {
+        let Some(state) = self.get(key)? else { return Ok(None) };
+        let asked = self.last.as_ref().filter(|(known, ..)| known == key).map(|(_, _, first)| *first);
+        Ok(asked.or((state.seq == 1).then_some(state.entry)))
     }
 
     /// The bytes of a settled entry. Entries asked for in a row tend to lie in one bundle.

@@ -1004,7 +1004,7 @@ fn rollback_of_a_run_whose_folder_is_gone_or_replaced_leaves_it_and_the_store_go
 
 /// The files of a store whose loss or change costs nothing: locks, staging, derived tables.
 fn disposable(name: &str) -> bool {
-    name.ends_with("lock") || name.starts_with("tmp/") || name == "index.sqlite"
+    name.ends_with("lock") || name.starts_with("tmp/") || name.starts_with("index.sqlite")
 }
 
 /// What must come out whatever is flipped: every revision by its digest, every file by its run.

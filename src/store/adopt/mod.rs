@@ -20,6 +20,7 @@ use super::fingerprint::Fingerprint;
 use super::source;
 use super::stage::{RunFolder, Stage};
 use super::stat_cache::StatCache;
+use super::states::States;
 use super::{Conflict, Store, StoreError};
 use crate::backend::Disk;
 use crate::base::digest::{BlobId, Sha256};
@@ -223,8 +224,12 @@ impl Store {
         let mut staged: Vec<StagedRun> = Vec::new();
         let mut coming: HashMap<RunKey, HashMap<String, Sha256>> = HashMap::new();
         let mut unknown = Vec::new();
-        for ((row, candidate), print) in runs.iter().zip(prints) {
-            match self.known_run(operation, cache, print.as_ref())? {
+        let known = operation.states()?.at_once(|states| {
+            let known = prints.iter().map(|print| self.known_run(states, cache, print.as_ref()));
+            known.collect::<Result<Vec<_>, _>>()
+        })??;
+        for (((row, candidate), print), known) in runs.iter().zip(prints).zip(known) {
+            match known {
                 Some(key) => rows[*row] = seen(candidate, Adopted::Already { key }),
                 None => unknown.push((candidate, (*row, print))),
             }
@@ -317,13 +322,12 @@ impl Store {
     /// The run that an unchanged folder was found to be before, if the store still has it so.
     fn known_run(
         &self,
-        operation: &mut Operation,
+        states: &mut States,
         cache: &mut StatCache,
         print: Option<&Fingerprint>,
     ) -> Result<Option<RunKey>, StoreError> {
         let Some(print) = print else { return Ok(None) };
         let Some(known) = cache.get(print) else { return Ok(None) };
-        let states = operation.states()?;
         let Some(key) = states.run_of(known.entry) else { return Ok(None) };
         let Some(state) = states.get(&key)? else { return Ok(None) };
         if known.holds(&state.manifest, &state.files) {
