@@ -82,7 +82,7 @@ def segment(place, number, store_id, committed, blobs):
 
 def segments(store_id, committed):
     blobs = {}
-    unchecked.add("BLAKE3 checks in segments")
+    unchecked.add("BLAKE3 checks in segments, and whose a segment is that nothing commits")
     there = {int(path.stem, 16) for path in pathlib.Path(store, "objects/segments").glob("*.seg")}
     for number in sorted(there | committed.keys()):
         place = f"objects/segments/{number:08x}.seg"

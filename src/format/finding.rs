@@ -158,7 +158,7 @@ codes! {
         "strongroom versions lists them";
     ModeChanged = "W204", "the file's execute permission differs from the file list", "chmod it back";
     Leftover = "W205", "a leftover of an interrupted command in tmp/", "the next writing command removes it";
-    TornTail = "W206", "an unfinished record at the end of a segment",
+    TornTail = "W206", "bytes of a segment or of the journal that were never committed",
         "nothing was lost; it was never committed";
     IntentOpen = "W207", "a change outside the store without an outcome: its command was interrupted",
         "the next writing command looks at the file and settles it";

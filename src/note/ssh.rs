@@ -49,14 +49,21 @@ fn ed25519(key: &KeyData) -> Result<[u8; 32], SshError> {
     key.ed25519().map(|key| key.0).ok_or_else(other)
 }
 
+/// The first line of a signature (OpenSSH's PROTOCOL.sshsig, "Armored format").
+const ARMOR: &str = "-----BEGIN SSH SIGNATURE-----";
+
 impl SshSignature {
     /// Whether a file's bytes begin like a signature.
     pub fn is_one(bytes: &[u8]) -> bool {
-        bytes.starts_with(b"-----BEGIN SSH SIGNATURE-----")
+        bytes.starts_with(ARMOR.as_bytes())
     }
 
     /// Reads a signature.
     pub fn parse(bytes: &[u8]) -> Result<Self, SshError> {
+        // The armor is read by rules for PEM, which lets other text come before it.
+        if !Self::is_one(bytes) {
+            return Err(SshError::Form(format!("it does not begin with {ARMOR}")));
+        }
         let sig = SshSig::from_pem(bytes).map_err(|error| SshError::Form(error.to_string()))?;
         if sig.namespace() != SSH_NAMESPACE {
             return Err(SshError::Namespace(sig.namespace().to_owned()));

@@ -427,6 +427,45 @@ fn flush_that_fails_after_a_document_was_replaced_leaves_its_intent_open() {
     assert!(text(root.join("docs/a.json")).contains("\"v\": \"2\""));
 }
 
+/// Fails the flush of the folder in which a database's journal was made, once.
+#[derive(Default)]
+struct JournalLost(AtomicBool);
+
+impl Hook for JournalLost {
+    fn call(&self, call: &Call<'_>) -> HookVerdict {
+        if call.name == "create" && call.path == "c.db-journal" {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        match call.name == "fsync_dir" && self.0.swap(false, Ordering::Relaxed) {
+            true => HookVerdict::Fail(Errno::IO),
+            false => HookVerdict::Go,
+        }
+    }
+}
+
+/// SQLite goes on without; what took back an interrupted change could then be gone.
+#[test]
+fn table_whose_journal_cannot_be_named_durably_is_not_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    std::fs::create_dir(root.join("docs")).unwrap();
+    let table = root.join("docs/c.db");
+    drop(database(&table));
+    drop(fixture::init(&root.join("store")));
+    let before = dump(&table);
+    let hook: Arc<dyn Hook> = Arc::<JournalLost>::default();
+    let store = Store::open(&root.join("store"), context(Some(hook))).unwrap();
+    carry(&store, root).unwrap_err();
+    assert_eq!(dump(&table), before);
+    assert!(!root.join("docs/c.db-journal").exists());
+    let store = open(&root.join("store"));
+    assert!(warnings(&store).contains(&"W207".to_owned()), "{:?}", warnings(&store));
+    let (report, _) = carry(&store, root).unwrap();
+    assert_eq!(report.settled.iter().map(|settled| settled.outcome).collect::<Vec<_>>(), ["not-applied"]);
+    assert_ne!(dump(&table), before);
+    assert!(!root.join("docs/c.db-journal").exists());
+}
+
 /// Someone edits the file between the crash and the next command.
 #[test]
 fn interrupted_change_of_a_file_edited_since_is_foreign() {

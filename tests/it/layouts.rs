@@ -536,6 +536,7 @@ fn adopt_again_says_the_same_with_its_cache_without_it_and_with_a_spoilt_one() {
     let cache = world.store.root().join("index.adopted");
     let known = fs::read(&cache).unwrap();
     assert_eq!(rows_of(&known).len(), 3);
+    assert_eq!(with_rows(&known, &rows_of(&known)), known, "forged as the program writes it");
     let already = world.adopt();
     assert!(already.iter().all(|line| line.contains(": already ")), "{already:?}");
     assert_eq!(fs::read(&cache).unwrap(), known);

@@ -423,3 +423,56 @@ fn index_whose_journal_cannot_be_named_durably_is_left_as_it_is() {
     assert!(!journal.exists(), "the next one would take its name for safe");
     assert_eq!(store.all_runs().unwrap().len(), 3);
 }
+
+/// The calls on the index and its journal, and the flushes of their folder.
+#[derive(Default)]
+struct IndexCalls(std::sync::Mutex<Vec<String>>);
+
+impl Hook for IndexCalls {
+    fn call(&self, call: &Call<'_>) -> Verdict {
+        if call.path.starts_with("index.sqlite") || call.path.is_empty() || call.path == "tmp/index.new" {
+            self.0.lock().unwrap().push(format!("{} {}", call.name, call.path));
+        }
+        Verdict::Go
+    }
+}
+
+/// A journal that takes back changes of the old index would take pages of the new one back to them.
+#[test]
+fn index_built_anew_beside_a_hot_journal_is_not_undone_by_it() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let store = init(&dir);
+    run_with_snapshots(&root.path().join("old"), "job-a", "1.1.0", "one");
+    adopt(&store, &root.path().join("old"));
+    let runs = store.all_runs().unwrap();
+    drop(store);
+    // What a killed writer leaves.
+    let paths = ["index.sqlite", "index.sqlite-journal"].map(|name| dir.join(name));
+    let writer = rusqlite::Connection::open(&paths[0]).unwrap();
+    writer.execute_batch("PRAGMA cache_size = 1; BEGIN; DELETE FROM runs; CREATE TABLE bulk (b);").unwrap();
+    for _ in 0..50 {
+        writer.execute_batch("INSERT INTO bulk VALUES (randomblob(9000))").unwrap();
+    }
+    let left = paths.each_ref().map(|path| fs::read(path).unwrap());
+    drop(writer);
+    for (path, bytes) in paths.iter().zip(left) {
+        fs::write(path, bytes).unwrap();
+    }
+    let calls = Arc::new(IndexCalls::default());
+    let hook: Arc<dyn Hook> = Arc::<IndexCalls>::clone(&calls);
+    let store = Store::open(&dir, context(Some(hook))).unwrap();
+    store.reindex_anew().unwrap();
+    let calls = std::mem::take(&mut *calls.0.lock().unwrap());
+    let order = [
+        "unlink index.sqlite",
+        "fsync_dir ",
+        "unlink index.sqlite-journal",
+        "fsync_dir ",
+        "rename tmp/index.new",
+    ];
+    assert!(calls.windows(5).any(|window| window == order), "{calls:?}");
+    let index = rusqlite::Connection::open(&paths[0]).unwrap();
+    assert_eq!(index.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).unwrap(), "ok");
+    assert_eq!(store.all_runs().unwrap(), runs);
+}
