@@ -135,7 +135,8 @@ impl RunProof {
         let mut entries = Vec::new();
         let mut path = MapPath { steps: Vec::new(), leaf: None };
         for line in lines {
-            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let stray = || bad("a line of it is none that belongs there");
+            let (word, rest) = line.split_once(' ').ok_or_else(stray)?;
             let known = match word {
                 "entry" if path.steps.is_empty() && path.leaf.is_none() => {
                     STANDARD.decode(rest).ok().map(|entry| entries.push(entry))
@@ -144,7 +145,7 @@ impl RunProof {
                 "leaf" if path.leaf.is_none() => leaf(rest).map(|leaf| path.leaf = Some(leaf)),
                 _ => None,
             };
-            known.ok_or_else(|| bad("a line of it is none that belongs there"))?;
+            known.ok_or_else(stray)?;
         }
         if path.steps.len() > 256 {
             return Err(bad("more steps than a key has bits"));

@@ -112,6 +112,8 @@ impl Store {
                 self.disk.sync_dir("")?;
             }
         }
+        // One that takes nothing back protects nothing, and may be another user's.
+        self.disk.discard(paths::INDEX_JOURNAL)?;
         self.disk.replace(ASIDE, paths::INDEX)?;
         Ok(())
     }

@@ -435,7 +435,7 @@ impl LocalBlobs {
         // Only now: it may have grown until its writer let go.
         let len = file.reread_end()?;
         let meant = self.segments().meant(number);
-        let committed = meant.unwrap_or(0);
+        let committed = self.segments().committed(number).unwrap_or(0);
         if committed > len {
             let damage = BlobDamage::Shorter { committed, found: len };
             return Err(BlobError::Damaged { place: path, damage });

@@ -469,6 +469,24 @@ fn segment_that_no_commit_names_is_a_torn_tail_whatever_of_it_is_lost() {
 }
 
 #[test]
+fn what_is_committed_is_known_still_after_the_table_of_blobs_is_written() {
+    let (folder, disk) = disk();
+    let blobs = open(&disk);
+    store(&blobs, b"one");
+    store(&blobs, b"two");
+    blobs.set_committed(&segments::list(&disk).unwrap());
+    blobs.rewrite_index().unwrap();
+    let path = folder.path().join(segments::segment_path(1));
+    let mut damaged = std::fs::read(&path).unwrap();
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    std::fs::write(&path, &damaged).unwrap();
+    assert!(blobs.cut_torn_tails().unwrap().is_empty());
+    assert_eq!(std::fs::read(&path).unwrap(), damaged);
+    assert!(matches!(findings(&blobs)[..], [BlobFinding::DamagedRecord { .. }]));
+}
+
+#[test]
 fn new_segment_that_recovery_takes_away_before_it_is_locked_is_not_written_to() {
     let (_folder, disk) = disk();
     disk.mkdir_all(segments::FOLDER).unwrap();

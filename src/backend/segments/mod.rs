@@ -430,6 +430,7 @@ impl Segments {
         // Read back as anyone else would.
         *state = State {
             committed: std::mem::take(&mut state.committed),
+            told: state.told,
             verified: std::mem::take(&mut state.verified),
             files: std::mem::take(&mut state.files),
             ..State::default()

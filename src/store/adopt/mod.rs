@@ -19,7 +19,7 @@ use super::facts::{self, ManifestBytes, PriorFiles, join};
 use super::fingerprint::Fingerprint;
 use super::source;
 use super::stage::{RunFolder, Stage};
-use super::stat_cache::StatCache;
+use super::stat_cache::{Known, StatCache};
 use super::states::States;
 use super::{Conflict, Store, StoreError};
 use crate::backend::Disk;
@@ -31,6 +31,7 @@ use crate::format::file_list::FileEntry;
 use crate::format::finding::{Exceptions, Finding};
 use crate::format::paths;
 use crate::plan::adopt::{self, Refusal};
+use crate::plan::replay::RunState;
 use crate::plan::verify;
 use crate::schema::{Facts, FileFact, Pack};
 use ahead::{Contents, ReadRun};
@@ -182,20 +183,34 @@ impl Store {
         let mut operation = Operation::begin(self)?;
         let mut teller = Teller { report: AdoptReport::default(), each };
         teller.report.operation = Some(operation.id);
+        let adopted = self.adopt_all(&mut operation, &tree, &mut walk, &mut cache, &mut teller);
+        // What was learnt before an interruption is not to be read again either.
+        cache.close(self);
+        adopted?;
+        operation.end();
+        Ok(teller.report)
+    }
+
+    fn adopt_all(
+        &self,
+        operation: &mut Operation,
+        from: &Tree<'_>,
+        walk: &mut Walk<'_>,
+        cache: &mut StatCache,
+        teller: &mut Teller<'_>,
+    ) -> Result<(), StoreError> {
         let mut done = 0;
-        while let Some(Chunk { runs, mut rows }) = Chunk::of(&mut walk) {
+        while let Some(Chunk { runs, mut rows }) = Chunk::of(walk) {
             if self.context.progress.interrupted() {
                 return Err(StoreError::Interrupted { done, total: 0 });
             }
-            self.adopt_batch(&mut operation, &tree, &runs, &mut cache, &mut rows)?;
+            self.adopt_batch(operation, from, &runs, cache, &mut rows)?;
             rows.into_iter().flatten().for_each(|seen| teller.tell(seen));
             done += runs.len() as u64;
             self.context.progress.at(done, 0);
             self.context.progress.committed(self)?;
         }
-        operation.end();
-        cache.close(self);
-        Ok(teller.report)
+        Ok(())
     }
 
     /// A store does not adopt itself, nor a folder that it lies in.
@@ -225,11 +240,11 @@ impl Store {
         let mut coming: HashMap<RunKey, HashMap<String, Sha256>> = HashMap::new();
         let mut unknown = Vec::new();
         let known = operation.states()?.at_once(|states| {
-            let known = prints.iter().map(|print| self.known_run(states, cache, print.as_ref()));
+            let known = prints.iter().map(|print| known_run(states, cache, print.as_ref()));
             known.collect::<Result<Vec<_>, _>>()
         })??;
         for (((row, candidate), print), known) in runs.iter().zip(prints).zip(known) {
-            match known {
+            match self.still_so(known)? {
                 Some(key) => rows[*row] = seen(candidate, Adopted::Already { key }),
                 None => unknown.push((candidate, (*row, print))),
             }
@@ -320,16 +335,8 @@ impl Store {
     }
 
     /// The run that an unchanged folder was found to be before, if the store still has it so.
-    fn known_run(
-        &self,
-        states: &mut States,
-        cache: &mut StatCache,
-        print: Option<&Fingerprint>,
-    ) -> Result<Option<RunKey>, StoreError> {
-        let Some(print) = print else { return Ok(None) };
-        let Some(known) = cache.get(print) else { return Ok(None) };
-        let Some(key) = states.run_of(known.entry) else { return Ok(None) };
-        let Some(state) = states.get(&key)? else { return Ok(None) };
+    fn still_so(&self, known: Option<KnownFolder>) -> Result<Option<RunKey>, StoreError> {
+        let Some((key, state, known)) = known else { return Ok(None) };
         if known.holds(&state.manifest, &state.files) {
             return Ok(Some(key));
         }
@@ -449,6 +456,20 @@ impl Store {
             self.chain(key)?.into_iter().filter_map(|(_, entry)| entry.after).collect();
         Ok(adopt::compare(key, &revisions, &state.files, &run.manifest.sha256, &run.files.sha256))
     }
+}
+
+/// The run that a folder was found to be before, its state now, and what its folder must hold.
+type KnownFolder = (RunKey, RunState, Known);
+
+fn known_run(
+    states: &mut States,
+    cache: &mut StatCache,
+    print: Option<&Fingerprint>,
+) -> Result<Option<KnownFolder>, StoreError> {
+    let Some(print) = print else { return Ok(None) };
+    let Some(known) = cache.get(print) else { return Ok(None) };
+    let Some(key) = states.run_of(known.entry) else { return Ok(None) };
+    Ok(states.get(&key)?.map(|state| (key, state, known)))
 }
 
 enum Staged {

@@ -136,7 +136,7 @@ impl Store {
             // target holds, the intent stays open for another time.
             let state = match Target::of_record(&intent.target, self.context.hook.as_ref()) {
                 Err(_) => TargetState::Foreign,
-                Ok(target) => match target.state(&intent.ends()) {
+                Ok(target) => match target.settle(&intent.ends()) {
                     Ok(state) => state,
                     Err(_) => continue,
                 },

@@ -36,6 +36,12 @@ pub struct Target {
     table: Option<SqliteCarrier>,
 }
 
+/// Why a rollback journal has no name that power cannot take.
+enum Unnamed {
+    NotMade(DiskError),
+    NotFlushed(DiskError),
+}
+
 /// What a target was before and is to be after.
 pub struct Ends<'a> {
     /// The file's digests, for files.
@@ -139,14 +145,19 @@ impl Target {
     /// was removed may be there again when the power comes back.
     fn change_table(&self, change: &TableChange) -> Result<Option<String>, DiskError> {
         let Some(carrier) = &self.table else { return Ok(Some("the pack names no table".to_owned())) };
-        let mut named = Ok(());
+        let mut unnamed = None;
         let changed = Writer::open(&self.path, carrier).and_then(|mut writer| {
             writer.change(change, || {
-                named = self.name_journal();
-                named.is_ok()
+                unnamed = self.name_journal().err();
+                unnamed.is_none()
             })
         });
-        named?;
+        match unnamed {
+            // Nothing was written yet.
+            Some(Unnamed::NotMade(error)) => return Ok(Some(error.to_string())),
+            Some(Unnamed::NotFlushed(error)) => return Err(error),
+            None => {}
+        }
         match changed {
             Err(error) if error.is_io() => {
                 let source = std::io::Error::other(error.to_string());
@@ -158,18 +169,35 @@ impl Target {
 
     /// Makes the name of a database's rollback journal durable before it is needed. Only under the database's
     /// own lock.
-    fn name_journal(&self) -> Result<(), DiskError> {
+    fn name_journal(&self) -> Result<(), Unnamed> {
         let journal = format!("{}-journal", self.name);
-        let is_new = self.disk.stat(&journal)?.is_none();
-        if is_new {
-            let mode = self.disk.stat(&self.name)?.map_or(0o600, |stat| stat.mode & 0o777);
-            self.disk.write_new(&journal, b"", mode)?;
+        let make = || -> Result<bool, DiskError> {
+            let is_new = self.disk.stat(&journal)?.is_none();
+            if is_new {
+                let mode = self.disk.stat(&self.name)?.map_or(0o600, |stat| stat.mode & 0o777);
+                self.disk.write_new(&journal, b"", mode)?;
+            }
+            Ok(is_new)
+        };
+        let is_new = make().map_err(Unnamed::NotMade)?;
+        self.disk.sync_dir(self.folder()).map_err(|error| {
+            if is_new {
+                let _ = self.disk.discard(&journal);
+            }
+            Unnamed::NotFlushed(error)
+        })
+    }
+
+    /// What an interrupted change came to. A file that has its new bytes gets them once more: a flush that failed
+    /// before may have lost what still looks written, and no later one would tell.
+    pub fn settle(&self, ends: &Ends<'_>) -> Result<TargetState, StoreError> {
+        let state = self.state(ends)?;
+        if let (TargetState::Applied, Some((_, after)), Some(bytes)) = (state, ends.file, self.read()) {
+            self.replace(&after, &bytes)?;
+            self.disk.sync_dir(self.folder())?;
+            return self.state(ends);
         }
-        let named = self.disk.sync_dir(self.folder());
-        if named.is_err() && is_new {
-            let _ = self.disk.discard(&journal);
-        }
-        named
+        Ok(state)
     }
 
     /// Compares the target with what it was and what it is to be. A leftover of an interrupted change

@@ -85,9 +85,9 @@ impl<'a> Again<'a> {
             if replay.is_newest(at) {
                 let leaf = replay::leaf(bytes);
                 let entry = Entry::parse(bytes).map_err(StoreError::record(format!("log entry {at}")))?;
-                let run = Newest::of(entry, at, leaf);
-                let same = run.filter(|run| replay.newest(&run.key) == Some((at, leaf)));
-                runs.push(same.ok_or_else(|| StoreError::LogDamaged {
+                let same = entry.run().filter(|run| replay.newest(run) == Some((at, leaf)));
+                let run = same.and_then(|_| Newest::of(entry, at, leaf));
+                runs.push(run.ok_or_else(|| StoreError::LogDamaged {
                     place: format!("log entry {at}"),
                     why: "it is another than a moment ago".to_owned(),
                 })?);
