@@ -16,6 +16,8 @@ pub mod wal;
 pub use blobs::{
     BlobError, BlobFinding, BlobOptions, BlobWriter, LocalBlobs, Placed, Prepared, SegmentMark, Sound,
 };
-pub use durable::{Call, Disk, DiskError, Errno, Filesystem, Hook, Kind, Stat, Verdict, is_temp_name};
+pub use durable::{
+    Call, Disk, DiskError, Errno, Filesystem, Hook, Kind, Stat, Unnamed, Verdict, is_temp_name,
+};
 pub use lock::{FileLock, LockError};
 pub use wal::{Base, Pending, Wal, WalError, read_pending};

@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 
 use super::rows::{Manifests, Unreadable};
 use super::{LogView, Store, StoreError};
-use crate::backend::FileLock;
+use crate::backend::{FileLock, Unnamed};
 use crate::base::digest::Sha256;
 use crate::format::file_list::{FileEntry, ListBlob};
 use crate::format::paths;
@@ -131,15 +131,14 @@ impl Store {
     /// Makes the journal's name durable, without which an update of the index that power interrupts would
     /// be there torn.
     fn name_journal(&self) -> Result<(), StoreError> {
-        if self.disk.stat(paths::INDEX_JOURNAL)?.is_none() {
-            self.disk.write_new(paths::INDEX_JOURNAL, b"", 0o644)?;
-        }
-        let named = self.disk.sync_dir("");
-        if named.is_err() {
-            // The next one must not take it for one whose name is safe.
-            let _ = self.disk.discard(paths::INDEX_JOURNAL);
-        }
-        Ok(named?)
+        self.disk.name_durably(paths::INDEX_JOURNAL, 0o644).map_err(|unnamed| match unnamed {
+            Unnamed::NotMade(error) => error.into(),
+            Unnamed::NotFlushed(error) => {
+                // Nor is one that was there to be taken for safe: who made it may have been stopped before the flush.
+                let _ = self.disk.discard(paths::INDEX_JOURNAL);
+                error.into()
+            }
+        })
     }
 
     fn fill(&self, index: &Index, view: &LogView, unreadable: Unreadable) -> Result<(), StoreError> {

@@ -390,20 +390,24 @@ fn migration_killed_or_failed_anywhere_is_settled_and_finished() {
     assert!(!outcomes.contains_key("foreign"), "{outcomes:?}");
 }
 
-/// Fails the first flush of a folder after an exchange of names, once.
-#[derive(Default)]
+/// Fails the next flush of a folder once a call was made on a path that ends so.
 struct FlushLost {
-    exchanged: AtomicBool,
-    failed: AtomicBool,
+    after: (&'static str, &'static str),
+    armed: AtomicBool,
+}
+
+impl FlushLost {
+    fn after(call: &'static str, path: &'static str) -> Arc<dyn Hook> {
+        Arc::new(Self { after: (call, path), armed: AtomicBool::new(false) })
+    }
 }
 
 impl Hook for FlushLost {
     fn call(&self, call: &Call<'_>) -> HookVerdict {
-        if call.name == "exchange" {
-            self.exchanged.store(true, Ordering::Relaxed);
+        if call.name == self.after.0 && call.path.ends_with(self.after.1) {
+            self.armed.store(true, Ordering::Relaxed);
         }
-        let here = call.name == "fsync_dir" && self.exchanged.load(Ordering::Relaxed);
-        match here && !self.failed.swap(here, Ordering::Relaxed) {
+        match call.name == "fsync_dir" && self.armed.swap(false, Ordering::Relaxed) {
             true => HookVerdict::Fail(Errno::IO),
             false => HookVerdict::Go,
         }
@@ -417,7 +421,7 @@ fn flush_that_fails_after_a_document_was_replaced_leaves_its_intent_open() {
     let root = dir.path();
     write(root.join("docs/a.json"), "{\"n\": 1}");
     drop(fixture::init(&root.join("store")));
-    let hook: Arc<dyn Hook> = Arc::new(FlushLost::default());
+    let hook = FlushLost::after("exchange", "");
     let store = Store::open(&root.join("store"), context(Some(hook))).unwrap();
     carry(&store, root).unwrap_err();
     let store = open(&root.join("store"));
@@ -425,22 +429,6 @@ fn flush_that_fails_after_a_document_was_replaced_leaves_its_intent_open() {
     let (report, _) = carry(&store, root).unwrap();
     assert_eq!(report.settled.iter().map(|settled| settled.outcome).collect::<Vec<_>>(), ["applied"]);
     assert!(text(root.join("docs/a.json")).contains("\"v\": \"2\""));
-}
-
-/// Fails the flush of the folder in which a database's journal was made, once.
-#[derive(Default)]
-struct JournalLost(AtomicBool);
-
-impl Hook for JournalLost {
-    fn call(&self, call: &Call<'_>) -> HookVerdict {
-        if call.name == "create" && call.path == "c.db-journal" {
-            self.0.store(true, Ordering::Relaxed);
-        }
-        match call.name == "fsync_dir" && self.0.swap(false, Ordering::Relaxed) {
-            true => HookVerdict::Fail(Errno::IO),
-            false => HookVerdict::Go,
-        }
-    }
 }
 
 /// SQLite goes on without; what took back an interrupted change could then be gone.
@@ -453,7 +441,7 @@ fn table_whose_journal_cannot_be_named_durably_is_not_changed() {
     drop(database(&table));
     drop(fixture::init(&root.join("store")));
     let before = dump(&table);
-    let hook: Arc<dyn Hook> = Arc::<JournalLost>::default();
+    let hook = FlushLost::after("create", "c.db-journal");
     let store = Store::open(&root.join("store"), context(Some(hook))).unwrap();
     carry(&store, root).unwrap_err();
     assert_eq!(dump(&table), before);

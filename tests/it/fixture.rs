@@ -225,3 +225,18 @@ pub fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+/// Leaves at a store's index what a killed writer leaves: some of its pages, and the journal to take them back.
+pub fn kill_while_the_index_is_written(store: &Path) {
+    let paths = ["index.sqlite", "index.sqlite-journal"].map(|name| store.join(name));
+    let writer = rusqlite::Connection::open(&paths[0]).unwrap();
+    writer.execute_batch("PRAGMA cache_size = 1; BEGIN; DELETE FROM runs; CREATE TABLE bulk (b);").unwrap();
+    for _ in 0..50 {
+        writer.execute_batch("INSERT INTO bulk VALUES (randomblob(9000))").unwrap();
+    }
+    let left = paths.each_ref().map(|path| std::fs::read(path).unwrap());
+    drop(writer);
+    for (path, bytes) in paths.iter().zip(left) {
+        std::fs::write(path, bytes).unwrap();
+    }
+}

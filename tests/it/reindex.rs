@@ -12,7 +12,9 @@ use strongroom::base::clock::{Clock, Moment};
 use strongroom::base::id::{OperationId, RunKey};
 use strongroom::store::{Context, Given, MigrateOptions, RecordOptions, Selection, Store, Streams};
 
-use crate::fixture::{TestClock, adopt, context, init, run_with_snapshots, write};
+use crate::fixture::{
+    TestClock, adopt, context, init, kill_while_the_index_is_written, run_with_snapshots, write,
+};
 
 /// A clock so far ahead that no file changed shortly before now: every manifest read is remembered.
 struct Ahead(TestClock);
@@ -447,18 +449,7 @@ fn index_built_anew_beside_a_hot_journal_is_not_undone_by_it() {
     adopt(&store, &root.path().join("old"));
     let runs = store.all_runs().unwrap();
     drop(store);
-    // What a killed writer leaves.
-    let paths = ["index.sqlite", "index.sqlite-journal"].map(|name| dir.join(name));
-    let writer = rusqlite::Connection::open(&paths[0]).unwrap();
-    writer.execute_batch("PRAGMA cache_size = 1; BEGIN; DELETE FROM runs; CREATE TABLE bulk (b);").unwrap();
-    for _ in 0..50 {
-        writer.execute_batch("INSERT INTO bulk VALUES (randomblob(9000))").unwrap();
-    }
-    let left = paths.each_ref().map(|path| fs::read(path).unwrap());
-    drop(writer);
-    for (path, bytes) in paths.iter().zip(left) {
-        fs::write(path, bytes).unwrap();
-    }
+    kill_while_the_index_is_written(&dir);
     let calls = Arc::new(IndexCalls::default());
     let hook: Arc<dyn Hook> = Arc::<IndexCalls>::clone(&calls);
     let store = Store::open(&dir, context(Some(hook))).unwrap();
@@ -472,7 +463,7 @@ fn index_built_anew_beside_a_hot_journal_is_not_undone_by_it() {
         "rename tmp/index.new",
     ];
     assert!(calls.windows(5).any(|window| window == order), "{calls:?}");
-    let index = rusqlite::Connection::open(&paths[0]).unwrap();
+    let index = rusqlite::Connection::open(dir.join("index.sqlite")).unwrap();
     assert_eq!(index.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).unwrap(), "ok");
     assert_eq!(store.all_runs().unwrap(), runs);
 }

@@ -20,7 +20,10 @@ use strongroom::format::entry::{Entry, EntryKind};
 use strongroom::index::{Index, ListFilter};
 use strongroom::store::{Given, RecordOptions, Store, StoreError, Streams, VerifyOptions};
 
-use crate::fixture::{adopt, context, failures, init, migrate, open, run_with_snapshots, snapshot, write};
+use crate::fixture::{
+    adopt, context, failures, init, kill_while_the_index_is_written, migrate, open, run_with_snapshots,
+    snapshot, write,
+};
 
 const CHILD: &str = "STRONGROOM_TEST_CHILD";
 /// A writer that waits this long for its turn waits for ever.
@@ -594,18 +597,7 @@ fn index_open_to_read_is_read_on_after_its_writer_was_killed() {
     adopt(&store, &tree);
     let runs = store.all_runs().unwrap();
     let reader = Index::open_read_only(&dir.join("index.sqlite")).unwrap();
-    // What a killed writer leaves: some of its pages, and the journal to take them back.
-    let writer = rusqlite::Connection::open(dir.join("index.sqlite")).unwrap();
-    writer.execute_batch("PRAGMA cache_size = 1; BEGIN; DELETE FROM runs; CREATE TABLE bulk (b);").unwrap();
-    for _ in 0..50 {
-        writer.execute_batch("INSERT INTO bulk VALUES (randomblob(9000))").unwrap();
-    }
-    let names = ["index.sqlite", "index.sqlite-journal"];
-    let left = names.map(|name| fs::read(dir.join(name)).unwrap());
-    drop(writer);
-    for (name, bytes) in names.iter().zip(left) {
-        fs::write(dir.join(name), bytes).unwrap();
-    }
+    kill_while_the_index_is_written(&dir);
     assert_eq!(reader.all_runs().unwrap(), runs);
     let journal = fs::read(dir.join("index.sqlite-journal")).unwrap_or_default();
     assert!(journal.first().is_none_or(|first| *first == 0), "it was played back");

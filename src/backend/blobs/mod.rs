@@ -8,6 +8,9 @@
 //! when the file has changed.
 
 mod check;
+mod cut;
+#[cfg(test)]
+mod cut_tests;
 mod memory;
 mod port;
 mod prepared;
@@ -26,7 +29,8 @@ use crate::base::digest::{Blake3, BlobId, Hasher, Sha256};
 use crate::base::limits;
 
 pub use super::segments::SegmentMark;
-pub use check::{BlobFinding, Checked, Cut, Sound};
+pub use check::{BlobFinding, Checked, Sound};
+pub use cut::Cut;
 pub use memory::MemoryBlobs;
 pub use port::{BlobDamage, BlobError, Blobs};
 pub use prepared::Prepared;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
 use super::hook::{Call, Errno, Verdict};
-use super::{Disk, DiskError, Kind, Names, stays_below};
+use super::{Disk, DiskError, Kind, Names, Unnamed, stays_below};
 
 /// How a copy was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +112,21 @@ impl Disk {
     pub fn sync_dir(&self, path: &str) -> Result<(), DiskError> {
         let fd = self.open_fd("fsync_dir", path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         self.call("fsync_dir", path, None, 0, || rustix::fs::fsync(&fd))
+    }
+
+    /// Makes a file's name durable, with an empty file if there is none. One that was made and whose name could not
+    /// be made durable is taken away again, so that nobody takes it for safe.
+    pub fn name_durably(&self, path: &str, mode: u32) -> Result<(), Unnamed> {
+        let is_new = self.stat(path).map_err(Unnamed::NotMade)?.is_none();
+        if is_new {
+            self.write_new(path, b"", mode).map_err(Unnamed::NotMade)?;
+        }
+        self.sync_dir(path.rsplit_once('/').map_or("", |(folder, _)| folder)).map_err(|error| {
+            if is_new {
+                let _ = self.discard(path);
+            }
+            Unnamed::NotFlushed(error)
+        })
     }
 
     /// Makes everything written so far to the root's filesystem durable, by anyone. Reports lost

@@ -148,6 +148,17 @@ pub enum DiskErrorKind {
     Io,
 }
 
+/// Why a name is not one that power cannot take.
+#[derive(Debug, thiserror::Error)]
+pub enum Unnamed {
+    /// It could not be made: nothing was changed.
+    #[error(transparent)]
+    NotMade(DiskError),
+    /// Its folder could not be flushed, and a later flush that succeeds would say nothing of it.
+    #[error(transparent)]
+    NotFlushed(DiskError),
+}
+
 impl DiskError {
     /// The failure mode.
     pub fn kind(&self) -> DiskErrorKind {

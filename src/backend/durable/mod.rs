@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 pub use change::{Copied, is_temp_name};
-pub use error::{DiskError, DiskErrorKind};
+pub use error::{DiskError, DiskErrorKind, Unnamed};
 pub use file::{Appender, NewFile};
 pub use filesystem::Filesystem;
 pub use hook::{Call, Errno, Hook, Verdict};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::sources::Source;
-use crate::backend::{Disk, DiskError, Hook, Kind as FileKind};
+use crate::backend::{Disk, DiskError, Hook, Kind as FileKind, Unnamed};
 use crate::base::digest::Sha256;
 use crate::base::json;
 use crate::carrier::table::{State, TableChange, Writer};
@@ -34,12 +34,6 @@ pub struct Target {
     path: PathBuf,
     kind: Kind,
     table: Option<SqliteCarrier>,
-}
-
-/// Why a rollback journal has no name that power cannot take.
-enum Unnamed {
-    NotMade(DiskError),
-    NotFlushed(DiskError),
 }
 
 /// What a target was before and is to be after.
@@ -170,22 +164,9 @@ impl Target {
     /// Makes the name of a database's rollback journal durable before it is needed. Only under the database's
     /// own lock.
     fn name_journal(&self) -> Result<(), Unnamed> {
-        let journal = format!("{}-journal", self.name);
-        let make = || -> Result<bool, DiskError> {
-            let is_new = self.disk.stat(&journal)?.is_none();
-            if is_new {
-                let mode = self.disk.stat(&self.name)?.map_or(0o600, |stat| stat.mode & 0o777);
-                self.disk.write_new(&journal, b"", mode)?;
-            }
-            Ok(is_new)
-        };
-        let is_new = make().map_err(Unnamed::NotMade)?;
-        self.disk.sync_dir(self.folder()).map_err(|error| {
-            if is_new {
-                let _ = self.disk.discard(&journal);
-            }
-            Unnamed::NotFlushed(error)
-        })
+        let stat = self.disk.stat(&self.name).map_err(Unnamed::NotMade)?;
+        let mode = stat.map_or(0o600, |stat| stat.mode & 0o777);
+        self.disk.name_durably(&format!("{}-journal", self.name), mode)
     }
 
     /// What an interrupted change came to. A file that has its new bytes gets them once more: a flush that failed
