@@ -31,12 +31,17 @@ impl Random {
     /// JSON text of about this length, as result files look: names, floats, a few words.
     fn json(&mut self, len: usize) -> String {
         let mut text = String::from("{\n");
-        while text.len() < len {
+        for number in 0.. {
+            if text.len() >= len {
+                break;
+            }
             let value = self.next();
+            // With its number, so that no name comes twice.
+            let name = format!("{number}_{:x}", value >> 48);
             let _ = match value % 3 {
-                0 => writeln!(text, "  \"metric_{:x}\": {}.{},", value >> 40, value % 1000, value >> 44),
-                1 => writeln!(text, "  \"name_{:x}\": \"value-{:x}\",", value >> 40, value >> 20),
-                _ => writeln!(text, "  \"count_{:x}\": {},", value >> 40, value >> 30),
+                0 => writeln!(text, "  \"metric_{name}\": {}.{},", value % 1000, value >> 44),
+                1 => writeln!(text, "  \"name_{name}\": \"value-{:x}\",", value >> 20),
+                _ => writeln!(text, "  \"count_{name}\": {},", value >> 30),
             };
         }
         text.push_str("  \"end\": true\n}\n");

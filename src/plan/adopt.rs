@@ -33,11 +33,11 @@ pub enum Refusal {
 pub fn place(
     folder: &str,
     manifest: &Manifest,
-    derived_job: Option<&str>,
+    derived_job: impl FnOnce() -> Option<String>,
     given_job: Option<&JobId>,
 ) -> Result<RunKey, Refusal> {
     let run = folder.parse().map_err(Refusal::RunId)?;
-    let job = match (manifest.job_id.as_deref().or(derived_job), given_job) {
+    let job = match (manifest.job_id.clone().or_else(derived_job), given_job) {
         (Some(job), _) => job.parse().map_err(Refusal::JobId)?,
         (None, Some(given)) => given.clone(),
         (None, None) => return Err(Refusal::NoJob),
@@ -72,7 +72,9 @@ mod tests {
     fn run_without_a_job_id_goes_where_its_brief_says_else_where_told_else_nowhere() {
         let mut manifest = Manifest::default();
         let given: JobId = "given".parse().unwrap();
-        let job = |manifest: &Manifest, derived, given| place("r", manifest, derived, given).map(|k| k.job);
+        let job = |manifest: &Manifest, derived: Option<&str>, given| {
+            place("r", manifest, || derived.map(str::to_owned), given).map(|key| key.job)
+        };
         assert_eq!(job(&manifest, None, None), Err(Refusal::NoJob));
         assert_eq!(job(&manifest, None, Some(&given)).unwrap().as_str(), "given");
         assert_eq!(job(&manifest, Some("brief"), Some(&given)).unwrap().as_str(), "brief");
@@ -80,6 +82,6 @@ mod tests {
         assert_eq!(job(&manifest, Some("brief"), Some(&given)).unwrap().as_str(), "own");
         manifest.job_id = Some("../x".into());
         assert!(matches!(job(&manifest, None, Some(&given)), Err(Refusal::JobId(_))));
-        assert!(matches!(place("..", &manifest, None, None), Err(Refusal::RunId(_))));
+        assert!(matches!(place("..", &manifest, || None, None), Err(Refusal::RunId(_))));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
@@ -13,6 +14,7 @@ use super::fit::{Demands, Fit, Met};
 use super::pack::Pack;
 use super::reader::Table;
 use crate::base::canonical;
+use crate::base::escape::Escaped;
 use crate::base::json::{self, Doc, Kind, Node, Pointer, PointerPattern};
 
 type Result<T> = std::result::Result<T, PackError>;
@@ -118,27 +120,43 @@ fn read_schema(file: &str, bytes: &[u8], demands: &mut Demands) -> Result<Schema
         .with_pattern_options(PatternOptions::regex())
         .build(&value)
         .map_err(|error| {
+            let failed = |at: Node<'_>, message: String| {
+                PackError::at(file, doc.text(), at.span().start, PackErrorKind::Schema { message })
+            };
+            // Of several that lead nowhere the validator tells of any, and says no place.
+            if let ValidationErrorKind::Referencing(_) = error.kind() {
+                let (at, why) = broken_reference(&doc, doc.root())
+                    .unwrap_or_else(|| (doc.root(), "a reference leads nowhere".to_owned()));
+                return failed(at, why);
+            }
             let place = error.instance_path().to_string().parse::<Pointer>().ok();
             let node = place.filter(|place| !place.is_root()).and_then(|place| doc.at(&place));
-            let at = node.or_else(|| broken_reference(&doc, doc.root())).unwrap_or(doc.root()).span().start;
-            PackError::at(file, doc.text(), at, PackErrorKind::Schema { message: error.to_string() })
+            failed(node.unwrap_or(doc.root()), error.to_string())
         })?;
     let compact = canonical::python_dumps(doc.root(), canonical::PythonForm::Compact, None);
     let fit = Fit::new(&value, demands);
     Ok(Schema { file: file.to_owned(), value, validator, fit, compact })
 }
 
-/// A reference that leads nowhere, or out of the schema: the error that tells of it has no place.
-fn broken_reference<'d>(doc: &'d Doc<'d>, node: Node<'d>) -> Option<Node<'d>> {
-    let target = node.get("$ref").and_then(|reference| Some((reference, reference.as_str()?.into_owned())));
-    if let Some((reference, text)) = target
-        && match text.strip_prefix('#').map(str::parse::<Pointer>) {
-            Some(Ok(at)) => doc.at(&at).is_none(),
-            Some(Err(_)) => false,
-            None => true,
+/// The first reference that leads nowhere, or out of the schema, and what to say of it.
+fn broken_reference<'d>(doc: &'d Doc<'d>, node: Node<'d>) -> Option<(Node<'d>, String)> {
+    for keyword in ["$ref", "$dynamicRef", "$recursiveRef"] {
+        let Some(reference) = node.get(keyword) else { continue };
+        let Some(text) = reference.as_str() else { continue };
+        let shown = Escaped(&text);
+        match text.strip_prefix('#') {
+            // One with escapes of its own, or with a name in place of a path, is not looked up here.
+            Some(path) if path.contains('%') => {}
+            Some(path) => {
+                if path.parse::<Pointer>().is_ok_and(|at| doc.at(&at).is_none()) {
+                    return Some((reference, format!("nothing lies where {keyword} {shown} leads")));
+                }
+            }
+            None => {
+                let why = "leads out of the schema; put what it names under $defs, and refer to #/$defs/NAME";
+                return Some((reference, format!("{keyword} {shown} {why}")));
+            }
         }
-    {
-        return Some(reference);
     }
     node.children().find_map(|child| broken_reference(doc, child))
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
 
+use super::fingerprint::{Fingerprint, Taking};
 use super::{Store, StoreError};
+use crate::backend::durable::Folder;
 use crate::backend::{Disk, Kind, LocalBlobs, Stat};
 use crate::base::digest::{BlobId, Hasher, Sha256};
 use crate::base::escape;
@@ -105,9 +107,23 @@ pub(super) fn folder(disk: &Disk, dir: &str, known: Option<&Known<'_>>) -> Resul
         Ok(None) => ManifestBytes::Missing,
         Err(error) => ManifestBytes::Unusable(error.to_string()),
     };
-    let mut reader = Reader { disk, dir, known, buffer: Vec::new(), found: BTreeMap::new(), trusted: 0 };
+    let mut reader = Reader::new(disk, dir, known);
     reader.walk()?;
     Ok(FolderFacts { manifest, found: reader.found, trusted: reader.trusted })
+}
+
+/// Reads all of a run's folder but the manifest, which was read already, and ends the folder's fingerprint
+/// with it. `manifest` is what the kernel told of it before it was read.
+pub(super) fn beside_manifest(
+    disk: &Disk,
+    dir: &str,
+    manifest: Stat,
+    print: Taking,
+) -> Result<(BTreeMap<String, Found>, Fingerprint), StoreError> {
+    let mut print = Print { taking: print, manifest };
+    let mut reader = Reader { print: Some(&mut print), ..Reader::new(disk, dir, None) };
+    reader.walk()?;
+    Ok((reader.found, print.taking.done()))
 }
 
 /// A path below a folder, which may be the root.
@@ -126,49 +142,76 @@ struct Reader<'a> {
     buffer: Vec<u8>,
     found: BTreeMap<String, Found>,
     trusted: u64,
+    print: Option<&'a mut Print>,
 }
 
-impl Reader<'_> {
+/// A fingerprint that is being taken of a folder while it is read.
+struct Print {
+    taking: Taking,
+    manifest: Stat,
+}
+
+impl<'a> Reader<'a> {
+    fn new(disk: &'a Disk, dir: &'a str, known: Option<&'a Known<'a>>) -> Self {
+        Self { disk, dir, known, buffer: Vec::new(), found: BTreeMap::new(), trusted: 0, print: None }
+    }
+
+    /// Goes through everything, in the order of a fingerprint.
     fn walk(&mut self) -> Result<(), StoreError> {
         let mut folders = vec![String::new()];
         while let Some(below) = folders.pop() {
-            let entries = match self.disk.list(join(self.dir, &below).trim_end_matches('/')) {
-                Ok(entries) => entries,
+            let (folder, names) = match self.disk.folder(join(self.dir, &below).trim_end_matches('/')) {
+                Ok(found) => found,
                 Err(error) if error.is_not_found() => continue,
                 Err(error) => return Err(error.into()),
             };
-            for entry in entries {
+            for entry in names {
                 let Some(name) = entry.name.to_str() else {
                     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(entry.name.as_os_str());
                     let what = Found::Special("name that is not UTF-8");
                     self.found.insert(join(&below, &escape::bytes(bytes)), what);
                     continue;
                 };
-                let path = join(&below, name);
                 if below.is_empty() && name == paths::MANIFEST {
+                    if let Some(Print { taking, manifest }) = &mut self.print {
+                        taking.entry(name, manifest);
+                    }
                     continue;
                 }
+                let path = join(&below, name);
                 let what = match entry.kind {
                     // No recorded file lies there, and there may be no end of folders in folders.
                     _ if path.len() > limits::PATH_BYTES => {
                         Found::Special("path over the limit of 4096 bytes")
                     }
                     Kind::Dir => {
+                        if let Some(print) = &mut self.print
+                            && let Some(stat) = folder.stat(name)?
+                        {
+                            print.taking.entry(name, &stat);
+                        }
                         folders.push(path.clone());
                         Found::Dir
                     }
-                    Kind::File => self.file(&path).unwrap_or_else(Found::Unreadable),
+                    Kind::File => self.file(&folder, name, &path).unwrap_or_else(Found::Unreadable),
                     other => Found::Special(other.word()),
                 };
                 self.found.insert(path, what);
+            }
+            if let Some(print) = &mut self.print {
+                print.taking.end_of_folder();
             }
         }
         Ok(())
     }
 
-    fn file(&mut self, path: &str) -> Result<Found, String> {
-        let full = join(self.dir, path);
-        let (mut file, stat) = self.disk.open_with_stat(&full).map_err(|error| error.to_string())?;
+    /// Reads the file of a name in a folder; `path` is the run's for it.
+    fn file(&mut self, folder: &Folder<'_>, name: &str, path: &str) -> Result<Found, String> {
+        let failed = |error: std::io::Error| format!("{}: {error}", join(self.dir, path));
+        let (mut file, stat) = folder.open_file(name).map_err(|error| error.to_string())?;
+        if let Some(print) = &mut self.print {
+            print.taking.entry(name, &stat);
+        }
         let exec = stat.mode & 0o100 != 0;
         if let Some(known) = self.known
             && let Some(blob) = known.large(path, &stat)
@@ -177,40 +220,40 @@ impl Reader<'_> {
                 let mut hasher = blake3::Hasher::new();
                 read_all(&mut file, &mut self.buffer, &mut |bytes| {
                     hasher.update(bytes);
-                })?;
+                })
+                .map_err(failed)?;
                 Ok(hasher.finalize().as_bytes() == blob.blake3.as_bytes() && hasher.count() == blob.bytes)
             };
             if known.blobs.is_verified(&blob, &stat) || by_blake3()? {
                 self.trusted += 1;
                 return Ok(Found::File { blob, exec });
             }
-            file = self.disk.open_file(&full).map_err(|error| error.to_string())?;
+            (file, _) = folder.open_file(name).map_err(|error| error.to_string())?;
         }
         let len = usize::try_from(stat.len).unwrap_or(usize::MAX).saturating_add(1).min(LARGEST_BUFFER);
         if self.buffer.len() < len {
             self.buffer.resize(len, 0);
         }
         // One that the buffer holds takes one read: it comes back short at the file's end.
-        let first = file.read(&mut self.buffer).map_err(|error| format!("{full}: {error}"))?;
+        let first = file.read(&mut self.buffer).map_err(failed)?;
         if first < self.buffer.len() && first as u64 == stat.len {
             return Ok(Found::File { blob: BlobId::of(&self.buffer[..first]), exec });
         }
         let mut hasher = Hasher::new();
         hasher.update(&self.buffer[..first]);
-        read_all(&mut file, &mut self.buffer, &mut |bytes| hasher.update(bytes))
-            .map_err(|error| format!("{full}: {error}"))?;
+        read_all(&mut file, &mut self.buffer, &mut |bytes| hasher.update(bytes)).map_err(failed)?;
         Ok(Found::File { blob: hasher.finish(), exec })
     }
 }
 
-fn read_all(file: &mut File, buffer: &mut Vec<u8>, take: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+fn read_all(file: &mut File, buffer: &mut Vec<u8>, take: &mut dyn FnMut(&[u8])) -> std::io::Result<()> {
     buffer.resize(LARGEST_BUFFER, 0);
     loop {
         match file.read(buffer) {
             Ok(0) => return Ok(()),
             Ok(n) => take(&buffer[..n]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error),
         }
     }
 }

@@ -26,18 +26,14 @@ impl Fingerprint {
     /// Takes it of a folder. `what` is what else decides how the folder is taken; a folder that cannot be
     /// looked through has none.
     pub fn of_folder(disk: &Disk, folder: &str, what: &[&str]) -> Option<Self> {
-        let mut hasher = blake3::Hasher::new_derive_key("strongroom 2026 adopted folder v1");
-        for part in what {
-            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
-        }
-        let mut newest_ns = i128::MIN;
+        let mut taking = Taking::begin(what);
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
-            for (entry, stat) in disk.list_with_stats(&folder).ok()? {
+            let (held, names) = disk.folder(&folder).ok()?;
+            for entry in names {
                 let name = entry.name.to_str()?;
-                hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
-                take_in(&mut hasher, &stat);
-                newest_ns = newest_ns.max(stat.mtime_ns).max(stat.ctime_ns);
+                let stat = held.stat(name).ok()??;
+                taking.entry(name, &stat);
                 match stat.kind {
                     Kind::Dir => folders.push(join(&folder, name)),
                     Kind::File => {}
@@ -45,10 +41,9 @@ impl Fingerprint {
                     Kind::Link | Kind::Other(_) => return None,
                 }
             }
-            // The end of a folder, which no name can look like.
-            hasher.update(&u64::MAX.to_le_bytes());
+            taking.end_of_folder();
         }
-        Some(Self { mark: mark(&hasher), newest_ns })
+        Some(taking.done())
     }
 
     /// Takes it of a file.
@@ -61,6 +56,41 @@ impl Fingerprint {
     /// Whether whatever changes after the reading began will show: git's rule.
     pub fn is_settled(&self, began_ns: i128) -> bool {
         self.newest_ns + COARSE_NS < began_ns
+    }
+}
+
+/// A fingerprint of a folder while it is being taken: of each folder all entries in the order of their names,
+/// then its end; the folders in it follow, the last one first.
+pub(super) struct Taking {
+    hasher: blake3::Hasher,
+    newest_ns: i128,
+}
+
+impl Taking {
+    /// Begins with what else decides how the folder is taken.
+    pub fn begin(what: &[&str]) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("strongroom 2026 adopted folder v1");
+        for part in what {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        Self { hasher, newest_ns: i128::MIN }
+    }
+
+    /// Takes in a file or a folder.
+    pub fn entry(&mut self, name: &str, stat: &Stat) {
+        self.hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
+        take_in(&mut self.hasher, stat);
+        self.newest_ns = self.newest_ns.max(stat.mtime_ns).max(stat.ctime_ns);
+    }
+
+    /// Takes in the end of a folder, which no name can look like.
+    pub fn end_of_folder(&mut self) {
+        self.hasher.update(&u64::MAX.to_le_bytes());
+    }
+
+    /// The fingerprint.
+    pub fn done(self) -> Fingerprint {
+        Fingerprint { mark: mark(&self.hasher), newest_ns: self.newest_ns }
     }
 }
 

@@ -219,9 +219,7 @@ impl Disk {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(parent, name, flags, Mode::empty())
             .map_err(|errno| self.error("remove", path, errno))?;
-        let listing = rustix::fs::openat(&fd, ".", flags, Mode::empty())
-            .map_err(|errno| self.error("remove", path, errno))?;
-        for entry in Names::read(listing).map_err(|errno| self.error("list", path, errno))? {
+        for entry in Names::read(fd.as_fd()).map_err(|errno| self.error("list", path, errno))? {
             let below = format!("{path}/{}", entry.name.to_string_lossy());
             if entry.kind == Kind::Dir {
                 self.remove_below(fd.as_fd(), &entry.name, &below)?;

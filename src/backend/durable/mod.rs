@@ -18,6 +18,7 @@ mod change;
 mod error;
 mod file;
 mod filesystem;
+mod folder;
 mod hook;
 mod names;
 mod resolve;
@@ -36,9 +37,13 @@ pub use change::{Copied, is_temp_name};
 pub use error::{DiskError, DiskErrorKind, Unnamed};
 pub use file::{Appender, NewFile};
 pub use filesystem::Filesystem;
+pub use folder::Folder;
 pub use hook::{Call, Errno, Hook, Verdict};
 pub use names::Names;
 use resolve::{Resolver, folder_flags, stays_below};
+
+/// Keeps a FIFO or a device from making an open wait; it means nothing for the regular file that passes.
+const NEVER_WAIT: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
 
 /// What lies at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -288,28 +293,7 @@ impl Disk {
 
     /// As [`Disk::list`], for a folder that may hold a great many names.
     pub fn names(&self, path: &str) -> Result<Names, DiskError> {
-        let op = "list";
-        let fd = self.open_fd(op, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        Names::read(fd).map_err(|errno| self.error(op, path, errno))
-    }
-
-    /// As [`Disk::list`], with what the kernel tells of each; a name gone since is left out.
-    pub fn list_with_stats(&self, path: &str) -> Result<Vec<(Entry, Stat)>, DiskError> {
-        let op = "list";
-        let fd = self.open_fd(op, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        let failed = |errno| self.error(op, path, errno);
-        let names =
-            Names::read(fd.try_clone().map_err(|error| DiskError::from_io(op, self.full_path(path), error))?)
-                .map_err(failed)?;
-        let mut found = Vec::with_capacity(names.len());
-        for entry in names {
-            match rustix::fs::statat(&fd, entry.name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => found.push((entry, Stat::of(&stat))),
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(failed(errno)),
-            }
-        }
-        Ok(found)
+        Ok(self.folder(path)?.1)
     }
 
     /// Opens a regular file for reading.
@@ -332,8 +316,14 @@ impl Disk {
 
     /// As [`Disk::read`], with what the kernel told of the file before it was read.
     pub fn read_with_stat(&self, path: &str, limit: u64) -> Result<(Vec<u8>, Stat), DiskError> {
+        let (file, stat) = self.open_regular("read", path, OFlags::RDONLY, Mode::empty())?;
+        let bytes = self.read_open(path, &file, &stat, limit)?;
+        Ok((bytes, stat))
+    }
+
+    /// As [`Disk::read`], of a file that is open already and was not read from yet.
+    pub fn read_open(&self, path: &str, file: &File, stat: &Stat, limit: u64) -> Result<Vec<u8>, DiskError> {
         let op = "read";
-        let (file, stat) = self.open_regular(op, path, OFlags::RDONLY, Mode::empty())?;
         let too_large = |len| DiskError::TooLarge { op, path: self.full_path(path), len, limit };
         if stat.len > limit {
             return Err(too_large(stat.len));
@@ -343,7 +333,7 @@ impl Disk {
         let mut bytes = Vec::with_capacity(len + 1);
         loop {
             let room = bytes.capacity() - bytes.len();
-            match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
+            match rustix::io::read(file, rustix::buffer::spare_capacity(&mut bytes)) {
                 Ok(0) => break,
                 Ok(read) if read < room && bytes.len() == len => break,
                 Ok(_) | Err(Errno::INTR) => {}
@@ -355,7 +345,7 @@ impl Disk {
             }
             bytes.reserve(1);
         }
-        Ok((bytes, stat))
+        Ok(bytes)
     }
 
     /// As [`Disk::read`]; `None` if there is no such file.
@@ -393,8 +383,7 @@ impl Disk {
         Ok((fd, name))
     }
 
-    /// Opens a regular file and nothing else. `O_NONBLOCK` keeps a FIFO or a device from making the
-    /// open wait; it means nothing for the regular file that passes.
+    /// Opens a regular file and nothing else.
     fn open_regular(
         &self,
         op: &'static str,
@@ -405,24 +394,34 @@ impl Disk {
         if path.is_empty() || !stays_below(path) {
             return Err(DiskError::LeavesRoot { op, path: path.to_owned() });
         }
-        let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let fd = match self.shared.resolver.open(path, flags, mode) {
+        let opened = self.shared.resolver.open(path, flags | NEVER_WAIT, mode);
+        self.regular(op, &|| path.to_owned(), opened)
+    }
+
+    /// What was opened, if it is a regular file.
+    fn regular(
+        &self,
+        op: &'static str,
+        path: &dyn Fn() -> String,
+        opened: Result<OwnedFd, Errno>,
+    ) -> Result<(File, Stat), DiskError> {
+        let not_regular =
+            |found: Kind| DiskError::NotRegular { op, path: self.full_path(&path()), found: found.word() };
+        let fd = match opened {
             Ok(fd) => fd,
             // ENXIO: a socket, or a device without a driver, or a FIFO opened for writing only.
             Err(errno @ (Errno::NXIO | Errno::LOOP | Errno::NODEV)) => {
-                return Err(match self.stat(path) {
-                    Ok(Some(Stat { kind, .. })) if kind != Kind::File => {
-                        DiskError::NotRegular { op, path: self.full_path(path), found: kind.word() }
-                    }
-                    _ => self.error(op, path, errno),
+                return Err(match self.stat(&path()) {
+                    Ok(Some(Stat { kind, .. })) if kind != Kind::File => not_regular(kind),
+                    _ => self.error(op, &path(), errno),
                 });
             }
-            Err(errno) => return Err(self.error(op, path, errno)),
+            Err(errno) => return Err(self.error(op, &path(), errno)),
         };
-        let stat = rustix::fs::fstat(&fd).map_err(|errno| self.error(op, path, errno))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| self.error(op, &path(), errno))?;
         let stat = Stat::of(&stat);
         if stat.kind != Kind::File {
-            return Err(DiskError::NotRegular { op, path: self.full_path(path), found: stat.kind.word() });
+            return Err(not_regular(stat.kind));
         }
         Ok((File::from(fd), stat))
     }

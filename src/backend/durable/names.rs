@@ -1,10 +1,11 @@
 //! The names in a folder, close together: a folder may hold a million of them.
 
 use std::ffi::{CStr, OsStr};
-use std::os::fd::OwnedFd;
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::fs::{AtFlags, FileType, RawDir};
 
 use super::{Entry, Errno, Kind};
 
@@ -19,6 +20,9 @@ const KINDS: [FileType; 8] = [
     FileType::BlockDevice,
     FileType::Unknown,
 ];
+
+/// What the kernel gives at once, in bytes.
+const AT_ONCE: usize = 16 << 10;
 
 /// One name, among the bytes of all.
 struct Slot {
@@ -36,16 +40,17 @@ pub struct Names {
 }
 
 impl Names {
-    /// Reads the names from a folder's descriptor.
-    pub(super) fn read(fd: OwnedFd) -> Result<Self, Errno> {
+    /// Reads the names from a folder's descriptor, from where it stands.
+    pub(super) fn read(fd: BorrowedFd<'_>) -> Result<Self, Errno> {
         let mut names = Self::default();
-        let mut dir = Dir::new(fd)?;
-        while let Some(item) = dir.read() {
+        let mut buffer = [MaybeUninit::uninit(); AT_ONCE];
+        let mut dir = RawDir::new(fd, &mut buffer);
+        while let Some(item) = dir.next() {
             let item = item?;
             let kind = match item.file_type() {
                 // Some filesystems do not say; then it is asked for, and a name gone since is left out.
                 FileType::Unknown => {
-                    match rustix::fs::statat(dir.fd()?, item.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                    match rustix::fs::statat(fd, item.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
                         Ok(stat) => FileType::from_raw_mode(stat.st_mode),
                         Err(Errno::NOENT) => continue,
                         Err(errno) => return Err(errno),

@@ -306,3 +306,25 @@ fn schema_that_refers_to_itself_by_many_ways_is_looked_into_once() {
     let unknown = text.replace("1}", r#"{"x":1}}"#);
     assert_eq!(pack.undescribed(&scan(unknown.as_bytes()).expect("JSON"), "1").len(), 1);
 }
+
+/// The validator tells of any of several, in whatever order it meets them.
+#[test]
+fn schema_with_references_that_lead_nowhere_is_refused_at_the_first_of_them() {
+    let refused = |schema: &str| two_versions_with(schema, "", "").expect_err("refused").to_string();
+    let elsewhere = r#"{"allOf":[{"$ref":"a"},{"$ref":"other#"},{"$ref":"x:y"}]}"#;
+    let nowhere = r##"{"allOf":[{"$ref":"#/$defs/a"},{"$ref":"#/b"}]}"##;
+    for _ in 0..20 {
+        let found = refused(elsewhere);
+        assert!(
+            found.contains(":1:19: not a JSON Schema: $ref a leads out of the schema; put what it names"),
+            "{found}"
+        );
+        let found = refused(nowhere);
+        assert!(
+            found.contains(":1:19: not a JSON Schema: nothing lies where $ref #/$defs/a leads"),
+            "{found}"
+        );
+    }
+    let dynamic = refused(r#"{"$dynamicRef":"elsewhere.json"}"#);
+    assert!(dynamic.contains("$dynamicRef elsewhere.json leads out of the schema"), "{dynamic}");
+}
