@@ -76,6 +76,12 @@ impl FileEntry {
     }
 }
 
+#[derive(serde::Serialize)]
+struct FlatRef<'a> {
+    v: u64,
+    entries: &'a [FileEntry],
+}
+
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Flat {
@@ -112,6 +118,12 @@ pub enum ListBlob {
 impl ListBlob {
     /// Reads a blob; entries are checked for order, for doubles and for files used as folders.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
+        // Most are flat, and need not be looked into first.
+        let flat: Result<Flat, _> = from_canonical(WHAT, bytes);
+        if let Ok(Flat { v: 1, entries }) = flat {
+            check_entries(&entries)?;
+            return Ok(Self::Entries(entries));
+        }
         #[derive(serde::Deserialize)]
         struct Probe {
             v: u64,
@@ -126,9 +138,7 @@ impl ListBlob {
             let tree: Tree = from_canonical(WHAT, bytes)?;
             return Ok(Self::Parts(tree.parts));
         }
-        let flat: Flat = from_canonical(WHAT, bytes)?;
-        check_entries(&flat.entries)?;
-        Ok(Self::Entries(flat.entries))
+        flat.map(|flat| Self::Entries(flat.entries))
     }
 }
 
@@ -159,7 +169,7 @@ pub fn check_entries(entries: &[FileEntry]) -> Result<(), RecordError> {
 
 /// The blobs that make up a file list: its parts first, the list itself last.
 pub fn print(entries: &[FileEntry]) -> Vec<Vec<u8>> {
-    let flat = |entries: &[FileEntry]| to_canonical(&Flat { v: 1, entries: entries.to_vec() });
+    let flat = |entries: &[FileEntry]| to_canonical(&FlatRef { v: 1, entries });
     if entries.len() <= limits::FILE_LIST_ENTRIES {
         return vec![flat(entries)];
     }

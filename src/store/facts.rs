@@ -6,7 +6,7 @@ use std::io::Read;
 
 use super::fingerprint::{Fingerprint, Taking};
 use super::{Store, StoreError};
-use crate::backend::durable::Folder;
+use crate::backend::durable::{DiskError, Folder};
 use crate::backend::{Disk, Kind, LocalBlobs, Stat};
 use crate::base::digest::{BlobId, Hasher, Sha256};
 use crate::base::escape;
@@ -100,16 +100,14 @@ impl Known<'_> {
 }
 
 /// Reads a run's folder on any disk: in the store, or a tree about to be adopted.
-pub(super) fn folder(disk: &Disk, dir: &str, known: Option<&Known<'_>>) -> Result<FolderFacts, StoreError> {
-    let manifest_path = join(dir, paths::MANIFEST);
-    let manifest = match disk.read_opt(&manifest_path, limits::JSON_BYTES as u64) {
-        Ok(Some(bytes)) => ManifestBytes::Bytes(bytes),
-        Ok(None) => ManifestBytes::Missing,
-        Err(error) => ManifestBytes::Unusable(error.to_string()),
-    };
+///
+/// # Errors
+/// Of the disk, where nothing lies there or no folder does.
+pub(super) fn folder(disk: &Disk, dir: &str, known: Option<&Known<'_>>) -> Result<FolderFacts, DiskError> {
     let mut reader = Reader::new(disk, dir, known);
     reader.walk()?;
-    Ok(FolderFacts { manifest, found: reader.found, trusted: reader.trusted })
+    let Reader { manifest, found, trusted, .. } = reader;
+    Ok(FolderFacts { manifest, found, trusted })
 }
 
 /// Reads all of a run's folder but the manifest, which was read already, and ends the folder's fingerprint
@@ -119,7 +117,7 @@ pub(super) fn beside_manifest(
     dir: &str,
     manifest: Stat,
     print: Taking,
-) -> Result<(BTreeMap<String, Found>, Fingerprint), StoreError> {
+) -> Result<(BTreeMap<String, Found>, Fingerprint), DiskError> {
     let mut print = Print { taking: print, manifest };
     let mut reader = Reader { print: Some(&mut print), ..Reader::new(disk, dir, None) };
     reader.walk()?;
@@ -140,6 +138,7 @@ struct Reader<'a> {
     dir: &'a str,
     known: Option<&'a Known<'a>>,
     buffer: Vec<u8>,
+    manifest: ManifestBytes,
     found: BTreeMap<String, Found>,
     trusted: u64,
     print: Option<&'a mut Print>,
@@ -153,17 +152,19 @@ struct Print {
 
 impl<'a> Reader<'a> {
     fn new(disk: &'a Disk, dir: &'a str, known: Option<&'a Known<'a>>) -> Self {
-        Self { disk, dir, known, buffer: Vec::new(), found: BTreeMap::new(), trusted: 0, print: None }
+        let (buffer, found, manifest) = (Vec::new(), BTreeMap::new(), ManifestBytes::Missing);
+        Self { disk, dir, known, buffer, manifest, found, trusted: 0, print: None }
     }
 
     /// Goes through everything, in the order of a fingerprint.
-    fn walk(&mut self) -> Result<(), StoreError> {
+    fn walk(&mut self) -> Result<(), DiskError> {
         let mut folders = vec![String::new()];
         while let Some(below) = folders.pop() {
             let (folder, names) = match self.disk.folder(join(self.dir, &below).trim_end_matches('/')) {
                 Ok(found) => found,
-                Err(error) if error.is_not_found() => continue,
-                Err(error) => return Err(error.into()),
+                // It went meanwhile.
+                Err(error) if error.is_not_found() && !below.is_empty() => continue,
+                Err(error) => return Err(error),
             };
             for entry in names {
                 let Some(name) = entry.name.to_str() else {
@@ -173,8 +174,9 @@ impl<'a> Reader<'a> {
                     continue;
                 };
                 if below.is_empty() && name == paths::MANIFEST {
-                    if let Some(Print { taking, manifest }) = &mut self.print {
-                        taking.entry(name, manifest);
+                    match &mut self.print {
+                        Some(Print { taking, manifest }) => taking.entry(name, manifest),
+                        None => self.manifest = manifest(&folder),
                     }
                     continue;
                 }
@@ -243,6 +245,14 @@ impl<'a> Reader<'a> {
         hasher.update(&self.buffer[..first]);
         read_all(&mut file, &mut self.buffer, &mut |bytes| hasher.update(bytes)).map_err(failed)?;
         Ok(Found::File { blob: hasher.finish(), exec })
+    }
+}
+
+fn manifest(folder: &Folder<'_>) -> ManifestBytes {
+    match folder.read(paths::MANIFEST, limits::JSON_BYTES as u64) {
+        Ok((bytes, _)) => ManifestBytes::Bytes(bytes),
+        Err(error) if error.is_not_found() => ManifestBytes::Missing,
+        Err(error) => ManifestBytes::Unusable(error.to_string()),
     }
 }
 

@@ -68,12 +68,16 @@ impl Store {
             path.is_none_or(|path| path == candidate || path.starts_with(&format!("{candidate}/")))
         };
         let dir = paths::run_dir(key);
-        let folder = facts::folder(&self.disk, &dir, None)?;
+        let found = match facts::folder(&self.disk, &dir, None) {
+            Ok(folder) => folder.found,
+            Err(error) if error.is_not_found() => BTreeMap::new(),
+            Err(error) => return Err(error.into()),
+        };
         let mut report = RestoreReport::default();
         let mut repairs = Vec::new();
         let mut stage = operation.stage()?;
         for file in files.iter().filter(|file| wanted(file.path.as_str())) {
-            match self.prepare(file, &dir, folder.found.get(file.path.as_str()), &mut stage)? {
+            match self.prepare(file, &dir, found.get(file.path.as_str()), &mut stage)? {
                 Prepared::Right => {}
                 Prepared::Repair(repair) => repairs.push(repair),
                 Prepared::Left(why) => report.left.push((file.path.to_string(), why)),
@@ -86,7 +90,7 @@ impl Store {
                 Prepared::Left(why) => report.left.push((paths::MANIFEST.to_owned(), why)),
             }
         }
-        list_left(&files, &folder.found, path, &mut report);
+        list_left(&files, &found, path, &mut report);
         if repairs.is_empty() {
             stage.end();
             return Ok(report);

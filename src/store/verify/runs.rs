@@ -8,6 +8,7 @@ use super::super::facts::{self, Known, Logged, PriorFiles};
 use super::super::{Store, StoreError};
 use super::again::{Again, Newest};
 use super::schema_findings;
+use crate::backend::durable::DiskError;
 use crate::backend::{Kind, Sound};
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
@@ -91,35 +92,22 @@ impl Store {
         }
         let dir = paths::run_dir(key);
         let unsettled = ask.again.log.unsettled.get(key);
-        let misplaced = |found: &dyn std::fmt::Display| {
-            Finding::of_run(Code::NotRegular, key).at(&dir).expected("a folder").found(found)
-        };
-        // A run that lies behind a link, or is none, is one finding: the others are still looked at.
-        match self.disk.stat(&dir) {
-            Ok(Some(stat)) if stat.kind == Kind::Dir => {}
-            Ok(Some(stat)) => {
-                checked.findings.push(misplaced(&stat.kind.word()));
-                return Ok(checked);
-            }
-            Ok(None) => {
-                if unsettled.is_none_or(|chain| chain[0].is_some()) {
-                    let finding = Finding::of_run(Code::RunMissing, key).at(&dir);
-                    checked.findings.push(finding.expected(state.manifest).found("nothing"));
-                }
-                return Ok(checked);
-            }
-            Err(error) if error.is_not_folder() => {
-                checked.findings.push(misplaced(&error));
-                return Ok(checked);
-            }
-            Err(error) => return Err(error.into()),
-        }
         let known = Known {
             files: files.as_deref().unwrap_or_default(),
             blobs: &self.blobs,
             small_limit: self.config.small_limit,
         };
-        let folder = facts::folder(&self.disk, &dir, (!ask.sha256).then_some(&known))?;
+        let folder = match facts::folder(&self.disk, &dir, (!ask.sha256).then_some(&known)) {
+            Ok(folder) => folder,
+            Err(error) => {
+                let finding = self.no_folder(run, &dir, error)?;
+                // One that was to come in just now need not be there.
+                if finding.code != Code::RunMissing || unsettled.is_none_or(|chain| chain[0].is_some()) {
+                    checked.findings.push(finding);
+                }
+                return Ok(checked);
+            }
+        };
         checked.by_blake3 = folder.trusted;
         for found in folder.found.values() {
             if let Found::File { blob, .. } = found {
@@ -164,6 +152,23 @@ impl Store {
         }
         checked.findings = findings;
         Ok(checked)
+    }
+
+    /// Why a run's folder could not be read. One that lies behind a link, or is none, is one finding: the others
+    /// are still looked at.
+    fn no_folder(&self, run: &Newest, dir: &str, error: DiskError) -> Result<Finding, StoreError> {
+        let misplaced = |found: &dyn std::fmt::Display| {
+            Finding::of_run(Code::NotRegular, &run.key).at(dir).expected("a folder").found(found)
+        };
+        match self.disk.stat(dir) {
+            Ok(None) => {
+                let finding = Finding::of_run(Code::RunMissing, &run.key).at(dir);
+                Ok(finding.expected(run.state.manifest).found("nothing"))
+            }
+            Ok(Some(stat)) if stat.kind != Kind::Dir => Ok(misplaced(&stat.kind.word())),
+            Err(error) if error.is_not_folder() => Ok(misplaced(&error)),
+            Ok(Some(_)) | Err(_) => Err(error.into()),
+        }
     }
 
     fn prior_files(&self, ask: &Ask<'_>, job: &str, run: &str) -> PriorFiles {
