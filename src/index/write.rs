@@ -84,55 +84,82 @@ impl Index {
         statement.execute(values).map_err(|source| self.at(source))
     }
 
+    /// Puts a row in place of what was there. Not by `INSERT OR REPLACE`: of each page that this touches SQLite
+    /// keeps a copy, on the disk, to take the one statement back.
+    fn replace(
+        &self,
+        (delete, key): (&str, impl rusqlite::Params),
+        (insert, values): (&str, impl rusqlite::Params),
+    ) -> Result<(), IndexError> {
+        if !self.empty {
+            self.put(delete, key)?;
+        }
+        self.put(insert, values).map(drop)
+    }
+
     /// Takes in an entry: rows of `entries`, `runs`, `revisions`, `migrations`, `jobs`. Tells whether it
     /// brings in a run that was not there.
     pub fn put_entry(&self, row: &LogRow<'_>) -> Result<bool, IndexError> {
         let LogRow { index, entry, .. } = row;
         let text = |digest: &Option<Sha256>| digest.map(|digest| digest.to_string());
-        self.put(
-            "INSERT OR REPLACE INTO entries VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
-            params![
-                int(*index),
-                entry.kind.as_str(),
-                entry.time.to_string(),
-                entry.job_id.as_ref().map(|id| id.as_str()),
-                entry.run_id.as_ref().map(|id| id.as_str()),
-                entry.run_seq.map(int),
-                entry.operation.to_string(),
-                int(entry.batch),
-                text(&entry.before),
-                text(&entry.after),
-                entry.actor.to_string(),
-                text(&entry.reason),
-            ],
+        let at = int(*index);
+        self.replace(
+            ("DELETE FROM entries WHERE entry = ?1", [at]),
+            (
+                "INSERT INTO entries VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+                params![
+                    at,
+                    entry.kind.as_str(),
+                    entry.time.to_string(),
+                    entry.job_id.as_ref().map(|id| id.as_str()),
+                    entry.run_id.as_ref().map(|id| id.as_str()),
+                    entry.run_seq.map(int),
+                    entry.operation.to_string(),
+                    int(entry.batch),
+                    text(&entry.before),
+                    text(&entry.after),
+                    entry.actor.to_string(),
+                    text(&entry.reason),
+                ],
+            ),
         )?;
         let Some(key) = entry.run() else { return Ok(false) };
         let new = self.put_run(&key, row)?;
         let (job, run) = (key.job.as_str(), key.run.as_str());
         if entry.before != entry.after {
-            self.put(
-                "INSERT OR REPLACE INTO revisions VALUES (?1,?2,?3,?4,?5)",
-                params![job, run, entry.run_seq.map(int), text(&entry.after), int(*index)],
+            let seq = entry.run_seq.map(int);
+            self.replace(
+                (
+                    "DELETE FROM revisions WHERE job_id = ?1 AND run_id = ?2 AND run_seq = ?3",
+                    params![job, run, seq],
+                ),
+                (
+                    "INSERT INTO revisions VALUES (?1,?2,?3,?4,?5)",
+                    params![job, run, seq, text(&entry.after), at],
+                ),
             )?;
         }
         if let (EntryKind::Migrated, Some(pack)) = (entry.kind, &entry.pack) {
-            self.put(
-                "INSERT OR REPLACE INTO migrations VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
-                params![
-                    int(*index),
-                    job,
-                    run,
-                    entry.time.to_string(),
-                    entry.from,
-                    entry.to,
-                    entry.path.as_ref().map(|path| path.join(" -> ")),
-                    pack.name,
-                    pack.version,
-                    pack.digest.to_string(),
-                    text(&entry.before),
-                    text(&entry.after),
-                    entry.operation.to_string(),
-                ],
+            self.replace(
+                ("DELETE FROM migrations WHERE entry = ?1", [at]),
+                (
+                    "INSERT INTO migrations VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+                    params![
+                        at,
+                        job,
+                        run,
+                        entry.time.to_string(),
+                        entry.from,
+                        entry.to,
+                        entry.path.as_ref().map(|path| path.join(" -> ")),
+                        pack.name,
+                        pack.version,
+                        pack.digest.to_string(),
+                        text(&entry.before),
+                        text(&entry.after),
+                        entry.operation.to_string(),
+                    ],
+                ),
             )?;
         }
         Ok(new)
@@ -143,7 +170,7 @@ impl Index {
         let (job, run) = (key.job.as_str(), key.run.as_str());
         let text = |digest: &Option<Sha256>| digest.map(|digest| digest.to_string());
         if matches!(entry.kind, EntryKind::Recorded | EntryKind::Adopted) {
-            self.put("INSERT OR REPLACE INTO jobs VALUES (?1,?2)", params![job, fold_key(job)])?;
+            self.put("INSERT OR IGNORE INTO jobs VALUES (?1,?2)", params![job, fold_key(job)])?;
             // A log that brings a run in twice is for verify to report; its first entry stays the first.
             let rows = self.put(
                 "INSERT INTO runs VALUES (?1,?2,?3,?4,?5,?5,?6,?7,?8,?9,?10,?10) \
@@ -183,6 +210,10 @@ impl Index {
 
     /// Takes in the file list of a run.
     pub fn put_files(&self, key: &RunKey, files: &[FileRow]) -> Result<(), IndexError> {
+        let (job, run) = (key.job.as_str(), key.run.as_str());
+        if !self.empty {
+            self.put("DELETE FROM files WHERE job_id = ?1 AND run_id = ?2", [job, run])?;
+        }
         for file in files {
             let Some(blob) = file.blob() else { continue };
             let path = file.path.as_str();
@@ -192,10 +223,10 @@ impl Index {
                 _ => "other",
             };
             self.put(
-                "INSERT OR REPLACE INTO files VALUES (?1,?2,?3,?4,?5,?6,?7)",
+                "INSERT INTO files VALUES (?1,?2,?3,?4,?5,?6,?7)",
                 params![
-                    key.job.as_str(),
-                    key.run.as_str(),
+                    job,
+                    run,
                     path,
                     role,
                     int(blob.bytes),
@@ -221,28 +252,32 @@ impl Index {
             self.put("DELETE FROM problems WHERE job_id = ?1 AND run_id = ?2", [job, run])?;
             self.put("DELETE FROM marks WHERE first_entry = ?1", [at])?;
         }
+        let delete = ("DELETE FROM run_index WHERE first_entry = ?1", [at]);
         match row {
             ManifestRow::Bad { code, detail } => {
-                self.put("DELETE FROM run_index WHERE first_entry = ?1", [at])?;
+                self.put(delete.0, delete.1)?;
                 return self.put_problem(key, code, detail);
             }
-            ManifestRow::Good { manifest, text, sha256 } => self.put(
-                "INSERT OR REPLACE INTO run_index VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
-                params![
-                    at,
-                    job,
-                    run,
-                    manifest.job_ref,
-                    manifest.job_type,
-                    manifest.status,
-                    manifest.inputs_hash,
-                    paths::run_dir(key),
-                    text,
-                    manifest.schema_version,
-                    sha256.to_string(),
-                    manifest.started_at,
-                    manifest.finished_at,
-                ],
+            ManifestRow::Good { manifest, text, sha256 } => self.replace(
+                delete,
+                (
+                    "INSERT INTO run_index VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+                    params![
+                        at,
+                        job,
+                        run,
+                        manifest.job_ref,
+                        manifest.job_type,
+                        manifest.status,
+                        manifest.inputs_hash,
+                        paths::run_dir(key),
+                        text,
+                        manifest.schema_version,
+                        sha256.to_string(),
+                        manifest.started_at,
+                        manifest.finished_at,
+                    ],
+                ),
             )?,
         };
         if let Some(mark) = mark {
