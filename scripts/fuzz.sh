@@ -62,7 +62,7 @@ for target in "${targets[@]}"; do
     status=0
     # An input is too slow after minutes only: the machine may be busy with something else.
     used=$({ time "$programs/$target" "$own" "tests/corpus/$target" -artifact_prefix="$artifacts/" \
-        -max_total_time="$seconds" -timeout=300 -rss_limit_mb=1024 -print_final_stats=1 \
+        -max_total_time="$seconds" -timeout=300 -report_slow_units=300 -rss_limit_mb=1024 -print_final_stats=1 \
         >"$log" 2>&1 || echo "failed $?"; } 2>&1)
     [[ $used == *failed* ]] && status=1
     used=$(awk '/^[0-9.]+ [0-9.]+$/ { print int($1 + $2 + 0.5) }' <<<"$used")

@@ -330,6 +330,25 @@ mod tests {
     use super::*;
     use crate::backend::BlobOptions;
 
+    #[test]
+    fn fingerprint_taken_while_a_folder_is_read_is_the_one_taken_of_it_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).unwrap();
+        for name in ["run/manifest.json", "run/inputs/a", "run/outputs/deep/b", "run/outputs/deep/c", "run/x"]
+        {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, name).unwrap();
+        }
+        let manifest = disk.stat("run/manifest.json").unwrap().unwrap();
+        let (found, print) = beside_manifest(&disk, "run", manifest, Taking::begin(&["run", "job"])).unwrap();
+        let alone = Fingerprint::of_folder(&disk, "run", &["run", "job"]).unwrap();
+        assert_eq!(print.mark, alone.mark);
+        let names: Vec<&str> = found.keys().map(String::as_str).collect();
+        let all = ["inputs", "inputs/a", "outputs", "outputs/deep", "outputs/deep/b", "outputs/deep/c", "x"];
+        assert_eq!(names, all);
+    }
+
     /// Only a list that was made so can say a wrong SHA-256 beside a right BLAKE3.
     #[test]
     fn large_file_counts_as_listed_by_its_blake3_alone_unless_both_are_asked_for() {

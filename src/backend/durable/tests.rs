@@ -137,6 +137,41 @@ fn fifo_folder_or_socket_in_place_of_a_file_is_refused_without_waiting() {
 }
 
 #[test]
+fn folder_held_open_gives_regular_files_by_single_names_and_stays_the_folder_opened() {
+    both_ways(|root, disk| {
+        for name in ["in/sub", "elsewhere"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        std::fs::write(root.join("elsewhere/secret"), "secret").unwrap();
+        std::fs::write(root.join("in/file"), "bytes").unwrap();
+        symlink("../elsewhere/secret", root.join("in/link")).unwrap();
+        fifo(&root.join("in/fifo"));
+        let (folder, names) = disk.folder("in").unwrap();
+        let names: Vec<_> = names.map(|entry| entry.name.into_string().unwrap()).collect();
+        assert_eq!(names, ["fifo", "file", "link", "sub"]);
+        assert_eq!(folder.read("file", 5).unwrap().0, b"bytes");
+        assert!(folder.read("file", 4).unwrap_err().is_too_large());
+        assert_eq!(folder.stat("link").unwrap().unwrap().kind, Kind::Link);
+        assert_eq!(folder.stat("gone").unwrap(), None);
+        assert!(folder.open_file("gone").unwrap_err().is_not_found());
+        for name in ["link", "fifo", "sub"] {
+            let error = folder.open_file(name).unwrap_err();
+            assert_eq!(error.kind(), DiskErrorKind::NotRegular, "{name}: {error}");
+        }
+        for name in ["", ".", "..", "../elsewhere/secret", "sub/x", "/etc/passwd", "a\0b"] {
+            let kinds = [folder.open_file(name).unwrap_err().kind(), folder.stat(name).unwrap_err().kind()];
+            assert_eq!(kinds, [DiskErrorKind::LeavesRoot; 2], "{name:?}");
+        }
+        // What takes its place later is another folder.
+        std::fs::rename(root.join("in"), root.join("moved")).unwrap();
+        symlink("elsewhere", root.join("in")).unwrap();
+        assert!(folder.open_file("secret").unwrap_err().is_not_found());
+        assert_eq!(folder.read("file", 5).unwrap().0, b"bytes");
+        assert_eq!(disk.folder("in").map(drop).unwrap_err().kind(), DiskErrorKind::Link);
+    });
+}
+
+#[test]
 fn planted_link_at_a_new_name_is_not_followed() {
     both_ways(|root, disk| {
         let outside = tempfile::tempdir().unwrap();
