@@ -312,7 +312,7 @@ impl Role {
 /// only its first entry tells.
 pub fn after(entry: &Entry, index: u64, leaf: Sha256) -> RunState {
     RunState {
-        seq: entry.run_seq.unwrap_or(0),
+        seq: entry.run_seq.expect("parsing insists on it for entries of runs"),
         entry: index,
         leaf,
         manifest: entry.after.expect("parsing insists on it for entries of runs"),
@@ -472,6 +472,20 @@ mod tests {
         assert_eq!(replay.back_from(3).collect::<Vec<_>>(), [3, 2, 1, 0]);
         assert_eq!([0, 1, 2, 3].map(|at| replay.is_migrated(at)), [false, true, false, true]);
         assert_eq!([0, 1, 2, 3].map(|at| replay.is_newest(at)), [false, false, false, true]);
+    }
+
+    #[test]
+    fn replay_ends_with_the_runs_in_the_order_of_the_map() {
+        let mut log = Log::new();
+        for number in 0..20 {
+            let entry = changed(first(EntryKind::Adopted), |entry| {
+                entry.run_id = Some(format!("run-{number}").parse().unwrap());
+            });
+            log.take(&entry.to_bytes().unwrap()).unwrap();
+        }
+        let leaves = log.1.into_leaves();
+        assert_eq!(leaves.len(), 20);
+        assert!(leaves.is_sorted_by(|a, b| a.key < b.key));
     }
 
     #[test]
