@@ -84,14 +84,15 @@ impl Index {
         statement.execute(values).map_err(|source| self.at(source))
     }
 
-    /// Puts a row in place of what was there. Not by `INSERT OR REPLACE`: of each page that this touches SQLite
+    /// Puts a row in place of what was there, which is nothing where it is `fresh`. Not by `INSERT OR REPLACE`: of each page that this touches SQLite
     /// keeps a copy, on the disk, to take the one statement back.
     fn replace(
         &self,
+        fresh: bool,
         (delete, key): (&str, impl rusqlite::Params),
         (insert, values): (&str, impl rusqlite::Params),
     ) -> Result<(), IndexError> {
-        if !self.empty {
+        if !fresh {
             self.put(delete, key)?;
         }
         self.put(insert, values).map(drop)
@@ -104,6 +105,7 @@ impl Index {
         let text = |digest: &Option<Sha256>| digest.map(|digest| digest.to_string());
         let at = int(*index);
         self.replace(
+            self.empty,
             ("DELETE FROM entries WHERE entry = ?1", [at]),
             (
                 "INSERT INTO entries VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
@@ -128,7 +130,9 @@ impl Index {
         let (job, run) = (key.job.as_str(), key.run.as_str());
         if entry.before != entry.after {
             let seq = entry.run_seq.map(int);
+            // A log that contradicts itself may bring in a run twice, or count a revision twice: verify tells of it.
             self.replace(
+                self.empty && new,
                 (
                     "DELETE FROM revisions WHERE job_id = ?1 AND run_id = ?2 AND run_seq = ?3",
                     params![job, run, seq],
@@ -141,6 +145,7 @@ impl Index {
         }
         if let (EntryKind::Migrated, Some(pack)) = (entry.kind, &entry.pack) {
             self.replace(
+                self.empty,
                 ("DELETE FROM migrations WHERE entry = ?1", [at]),
                 (
                     "INSERT INTO migrations VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
@@ -208,7 +213,7 @@ impl Index {
         Ok(false)
     }
 
-    /// Takes in the file list of a run.
+    /// Takes in the file list of a run that was not there.
     pub fn put_files(&self, key: &RunKey, files: &[FileRow]) -> Result<(), IndexError> {
         let (job, run) = (key.job.as_str(), key.run.as_str());
         if !self.empty {
@@ -259,6 +264,7 @@ impl Index {
                 return self.put_problem(key, code, detail);
             }
             ManifestRow::Good { manifest, text, sha256 } => self.replace(
+                self.empty,
                 delete,
                 (
                     "INSERT INTO run_index VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
@@ -297,5 +303,38 @@ impl Index {
     pub fn drop_problems(&self, code: &str) -> Result<(), IndexError> {
         self.put("DELETE FROM problems WHERE code = ?1", [code])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Moment;
+    use crate::base::digest::BlobId;
+    use crate::base::id::OperationId;
+
+    /// Verify is there to tell what is wrong with such a log, and the rest of it is still to be found.
+    #[test]
+    fn log_that_brings_a_run_in_twice_or_counts_a_revision_twice_is_indexed() {
+        let index = Index::in_memory().unwrap();
+        let operation = OperationId::new(1, [2; 10]);
+        let mut entry =
+            Entry::new(EntryKind::Adopted, Moment::from_millis(0), Sha256::of(b"actor"), operation, 1);
+        (entry.job_id, entry.run_id) = (Some("job".parse().unwrap()), Some("run".parse().unwrap()));
+        (entry.run_seq, entry.after, entry.files) =
+            (Some(1), Some(Sha256::of(b"a")), Some(Sha256::of(b"files")));
+        let put = |at: u64, entry: &Entry| {
+            index.put_entry(&LogRow { index: at, leaf: Sha256::of(b"leaf"), entry }).unwrap()
+        };
+        assert!(put(0, &entry));
+        let file = FileEntry::file("outputs/a".parse().unwrap(), BlobId::of(b"x"), false);
+        index.put_files(&entry.run().unwrap(), &[file]).unwrap();
+        assert!(!put(1, &entry));
+        (entry.kind, entry.before, entry.after) = (EntryKind::Restored, entry.after, Some(Sha256::of(b"b")));
+        assert!(!put(2, &entry));
+        let count = |table: &str| -> i64 {
+            index.db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(["entries", "runs", "revisions", "files"].map(count), [3, 1, 1, 1]);
     }
 }

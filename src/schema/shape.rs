@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use jsonschema::error::ValidationErrorKind;
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::{PatternOptions, ReferencingError, Validator};
 use serde_json::Value;
 
 use super::apply::preview;
@@ -123,14 +123,16 @@ fn read_schema(file: &str, bytes: &[u8], demands: &mut Demands) -> Result<Schema
             let failed = |at: Node<'_>, message: String| {
                 PackError::at(file, doc.text(), at.span().start, PackErrorKind::Schema { message })
             };
-            // Of several that lead nowhere the validator tells of any, and says no place.
-            if let ValidationErrorKind::Referencing(_) = error.kind() {
-                let (at, why) = broken_reference(&doc, doc.root())
-                    .unwrap_or_else(|| (doc.root(), "a reference leads nowhere".to_owned()));
-                return failed(at, why);
+            // Of several that lead out of the schema the validator tells of any, and says no place.
+            if let ValidationErrorKind::Referencing(ReferencingError::Unretrievable { .. }) = error.kind() {
+                return match leads_out(doc.root()) {
+                    Some((reference, text)) => failed(reference, format!("$ref {} {OUT}", Escaped(&text))),
+                    None => failed(doc.root(), format!("a $ref {OUT}")),
+                };
             }
             let place = error.instance_path().to_string().parse::<Pointer>().ok();
             let node = place.filter(|place| !place.is_root()).and_then(|place| doc.at(&place));
+            let node = node.or_else(|| leads_nowhere(&doc, doc.root()));
             failed(node.unwrap_or(doc.root()), error.to_string())
         })?;
     let compact = canonical::python_dumps(doc.root(), canonical::PythonForm::Compact, None);
@@ -138,27 +140,43 @@ fn read_schema(file: &str, bytes: &[u8], demands: &mut Demands) -> Result<Schema
     Ok(Schema { file: file.to_owned(), value, validator, fit, compact })
 }
 
-/// The first reference that leads nowhere, or out of the schema, and what to say of it.
-fn broken_reference<'d>(doc: &'d Doc<'d>, node: Node<'d>) -> Option<(Node<'d>, String)> {
-    for keyword in ["$ref", "$dynamicRef", "$recursiveRef"] {
-        let Some(reference) = node.get(keyword) else { continue };
-        let Some(text) = reference.as_str() else { continue };
-        let shown = Escaped(&text);
-        match text.strip_prefix('#') {
-            // One with escapes of its own, or with a name in place of a path, is not looked up here.
-            Some(path) if path.contains('%') => {}
-            Some(path) => {
-                if path.parse::<Pointer>().is_ok_and(|at| doc.at(&at).is_none()) {
-                    return Some((reference, format!("nothing lies where {keyword} {shown} leads")));
-                }
-            }
-            None => {
-                let why = "leads out of the schema; put what it names under $defs, and refer to #/$defs/NAME";
-                return Some((reference, format!("{keyword} {shown} {why}")));
-            }
-        }
+const OUT: &str = "leads out of the schema; put what it names under $defs, and refer to #/$defs/NAME";
+
+/// The first reference that leads out of a schema, and its text. None where the schema names parts of itself by
+/// `$id`, since such a reference may lead to one of those.
+fn leads_out<'d>(root: Node<'d>) -> Option<(Node<'d>, String)> {
+    if root.children().any(|child| first_text(child, "$id", &|_| true).is_some()) {
+        return None;
     }
-    node.children().find_map(|child| broken_reference(doc, child))
+    first_text(root, "$ref", &|text| !text.starts_with('#'))
+}
+
+/// The first reference by a path that leads nowhere: the error that tells of it has no place.
+fn leads_nowhere<'d>(doc: &'d Doc<'d>, root: Node<'d>) -> Option<Node<'d>> {
+    let nowhere = |text: &str| {
+        let path = text.strip_prefix('#').map(str::parse::<Pointer>);
+        path.is_some_and(|path| path.is_ok_and(|at| doc.at(&at).is_none()))
+    };
+    first_text(root, "$ref", &nowhere).map(|(reference, _)| reference)
+}
+
+/// The first text under a keyword, in the order of the schema, that is wanted. What is below `const`, `enum` and
+/// the like is no schema.
+fn first_text<'d>(
+    node: Node<'d>,
+    keyword: &str,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Option<(Node<'d>, String)> {
+    if let Some(reference) = node.get(keyword)
+        && let Some(text) = reference.as_str()
+        && wanted(&text)
+    {
+        return Some((reference, text.into_owned()));
+    }
+    let is_value = |child: &Node<'d>| {
+        child.key().is_some_and(|key| matches!(&*key, "const" | "enum" | "default" | "examples"))
+    };
+    node.children().filter(|child| !is_value(child)).find_map(|child| first_text(child, keyword, wanted))
 }
 
 impl Pack {

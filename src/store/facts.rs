@@ -166,6 +166,9 @@ impl<'a> Reader<'a> {
                 Err(error) if error.is_not_found() && !below.is_empty() => continue,
                 Err(error) => return Err(error),
             };
+            if below.is_empty() && self.print.is_none() {
+                self.manifest = manifest(&folder);
+            }
             for entry in names {
                 let Some(name) = entry.name.to_str() else {
                     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(entry.name.as_os_str());
@@ -174,9 +177,8 @@ impl<'a> Reader<'a> {
                     continue;
                 };
                 if below.is_empty() && name == paths::MANIFEST {
-                    match &mut self.print {
-                        Some(Print { taking, manifest }) => taking.entry(name, manifest),
-                        None => self.manifest = manifest(&folder),
+                    if let Some(Print { taking, manifest }) = &mut self.print {
+                        taking.entry(name, manifest);
                     }
                     continue;
                 }
@@ -187,9 +189,9 @@ impl<'a> Reader<'a> {
                         Found::Special("path over the limit of 4096 bytes")
                     }
                     Kind::Dir => {
-                        if let Some(print) = &mut self.print
-                            && let Some(stat) = folder.stat(name)?
-                        {
+                        if let Some(print) = &mut self.print {
+                            // One that went meanwhile is not there.
+                            let Some(stat) = folder.stat(name)? else { continue };
                             print.taking.entry(name, &stat);
                         }
                         folders.push(path.clone());

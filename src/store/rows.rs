@@ -93,7 +93,9 @@ impl Store {
             for Logged { at, leaf, entry, files, manifest } in read? {
                 let new = index.put_entry(&LogRow { index: at, leaf, entry: &entry })?;
                 let Some(key) = entry.run() else { continue };
-                index.put_files(&key, &files)?;
+                if new {
+                    index.put_files(&key, &files)?;
+                }
                 match manifest {
                     Some(read) if new => put_read(index, &key, at, read, unreadable)?,
                     // Built from nothing, every run comes in by an entry.

@@ -46,7 +46,13 @@ impl Names {
         let mut buffer = [MaybeUninit::uninit(); AT_ONCE];
         let mut dir = RawDir::new(fd, &mut buffer);
         while let Some(item) = dir.next() {
-            let item = item?;
+            let item = match item {
+                Ok(item) => item,
+                Err(Errno::INTR) => continue,
+                // The folder itself was removed: it has no names.
+                Err(Errno::NOENT) => break,
+                Err(errno) => return Err(errno),
+            };
             let kind = match item.file_type() {
                 // Some filesystems do not say; then it is asked for, and a name gone since is left out.
                 FileType::Unknown => {

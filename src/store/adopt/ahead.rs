@@ -164,7 +164,8 @@ pub(super) fn listed(
     manifest: Stat,
 ) -> Result<(BlobId, Fingerprint), StoreError> {
     let taking = from.begin_fingerprint(candidate);
-    let (all, print) = facts::beside_manifest(from.disk, &candidate.place, manifest, taking)?;
+    let (all, print) = facts::beside_manifest(from.disk, &candidate.place, manifest, taking)
+        .map_err(|error| refused(&candidate.place, error))?;
     let mut entries = Vec::with_capacity(all.len());
     for (path, found) in all {
         let refused = |why: &dyn Display| refused(&join(&candidate.place, &path), why);

@@ -97,7 +97,9 @@ impl Store {
             blobs: &self.blobs,
             small_limit: self.config.small_limit,
         };
-        let folder = match facts::folder(&self.disk, &dir, (!ask.sha256).then_some(&known)) {
+        let read = || facts::folder(&self.disk, &dir, (!ask.sha256).then_some(&known));
+        // One that is not there yet may come in just now, between the look for it and the words about it.
+        let folder = match read().or_else(|error| if error.is_not_found() { read() } else { Err(error) }) {
             Ok(folder) => folder,
             Err(error) => {
                 let finding = self.no_folder(run, &dir, error)?;
