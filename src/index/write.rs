@@ -84,8 +84,8 @@ impl Index {
         statement.execute(values).map_err(|source| self.at(source))
     }
 
-    /// Puts a row in place of what was there, which is nothing where it is `fresh`. Not by `INSERT OR REPLACE`: of each page that this touches SQLite
-    /// keeps a copy, on the disk, to take the one statement back.
+    /// Puts a row in place of what was there, which is nothing where it is `fresh`. Not by `INSERT OR REPLACE`:
+    /// of each page that this touches SQLite keeps a copy, on the disk, to take the one statement back.
     fn replace(
         &self,
         fresh: bool,
@@ -256,34 +256,27 @@ impl Index {
         if !self.empty {
             self.put("DELETE FROM problems WHERE job_id = ?1 AND run_id = ?2", [job, run])?;
             self.put("DELETE FROM marks WHERE first_entry = ?1", [at])?;
+            self.put("DELETE FROM run_index WHERE first_entry = ?1", [at])?;
         }
-        let delete = ("DELETE FROM run_index WHERE first_entry = ?1", [at]);
         match row {
-            ManifestRow::Bad { code, detail } => {
-                self.put(delete.0, delete.1)?;
-                return self.put_problem(key, code, detail);
-            }
-            ManifestRow::Good { manifest, text, sha256 } => self.replace(
-                self.empty,
-                delete,
-                (
-                    "INSERT INTO run_index VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
-                    params![
-                        at,
-                        job,
-                        run,
-                        manifest.job_ref,
-                        manifest.job_type,
-                        manifest.status,
-                        manifest.inputs_hash,
-                        paths::run_dir(key),
-                        text,
-                        manifest.schema_version,
-                        sha256.to_string(),
-                        manifest.started_at,
-                        manifest.finished_at,
-                    ],
-                ),
+            ManifestRow::Bad { code, detail } => return self.put_problem(key, code, detail),
+            ManifestRow::Good { manifest, text, sha256 } => self.put(
+                "INSERT INTO run_index VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+                params![
+                    at,
+                    job,
+                    run,
+                    manifest.job_ref,
+                    manifest.job_type,
+                    manifest.status,
+                    manifest.inputs_hash,
+                    paths::run_dir(key),
+                    text,
+                    manifest.schema_version,
+                    sha256.to_string(),
+                    manifest.started_at,
+                    manifest.finished_at,
+                ],
             )?,
         };
         if let Some(mark) = mark {
