@@ -1,7 +1,8 @@
 //! What commands cost in a store of many runs beside a tenth of them: time and memory of one run.
 //!
 //! The store grows by adopting a tenth at a time, each from a tree that is gone afterwards, so that the
-//! disk need hold one copy only.
+//! disk need hold one copy only. The trees lie in the folder for temporary files (`TMPDIR`): where that is
+//! in memory, they go at once.
 
 use std::path::Path;
 
@@ -25,11 +26,11 @@ pub fn run(work: &Path, runs: usize) {
     measure::strongroom(&["init"], &store).measure();
     let mut one = String::new();
     let mut grow = |seed: usize| {
-        let tree = work.join("tree");
-        one = workload::manifests(&tree, piece, seed as u64);
+        let tree = tempfile::tempdir().expect("a temporary folder");
+        one = workload::manifests(tree.path(), piece, seed as u64);
         measure::settle();
-        let cost = measure::strongroom(&["adopt", tree.to_str().expect("text")], &store).measure();
-        std::fs::remove_dir_all(&tree).expect("removed");
+        let cost = measure::strongroom(&["adopt", tree.path().to_str().expect("text")], &store).measure();
+        drop(tree);
         measure::settle();
         (Row { name: "adopt, of a tenth of all", cost, runs: piece }, one.clone())
     };

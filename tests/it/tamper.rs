@@ -1041,7 +1041,36 @@ impl Truth {
     }
 }
 
-/// Whether a flip that `verify` does not find is in a place where it does no harm, and why.
+/// A change of one file's bytes.
+#[derive(Clone, Copy)]
+enum Damage {
+    /// One bit is the other.
+    Flip { byte: usize, bit: u32 },
+    /// Only so many bytes are left.
+    Cut(usize),
+}
+
+impl Damage {
+    fn of(self, bytes: &[u8]) -> Vec<u8> {
+        let mut after = bytes.to_vec();
+        match self {
+            Self::Flip { byte, bit } => after[byte] ^= 1 << bit,
+            Self::Cut(len) => after.truncate(len),
+        }
+        after
+    }
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Flip { byte, bit } => write!(f, "bit {bit} of byte {byte} flipped"),
+            Self::Cut(len) => write!(f, "cut after {len} bytes"),
+        }
+    }
+}
+
+/// Whether a change that `verify` does not find is in a place where it does no harm, and why.
 fn harmless(name: &str, before: &[u8], after: &[u8]) -> Option<&'static str> {
     match name {
         // The lookup table over the segments is rebuilt from them; what it says is confirmed there.
@@ -1061,8 +1090,9 @@ fn harmless(name: &str, before: &[u8], after: &[u8]) -> Option<&'static str> {
     }
 }
 
-#[test]
-fn each_flipped_bit_is_found_or_harmless_and_never_served() {
+/// Does each damage to a small store in turn: it must be found, stop the check or be harmless, and nothing wrong
+/// be served.
+fn each_damage(what: &str, damages: impl Fn(&[u8]) -> Vec<Damage>) {
     let root = tempfile::tempdir().unwrap();
     let template = root.path().join("template");
     let store = init(&template);
@@ -1071,28 +1101,28 @@ fn each_flipped_bit_is_found_or_harmless_and_never_served() {
     migrate(&store).unwrap();
     let truth = Truth::of(&store);
     drop(store);
-    let files: Vec<(String, Vec<u8>)> =
-        fixture::snapshot(&template).into_iter().filter(|(name, _)| !disposable(name)).collect();
-    let flips: Vec<(&str, &[u8], usize)> = files
+    let files: Vec<(String, Vec<u8>)> = fixture::snapshot(&template)
+        .into_iter()
+        .filter(|(name, _)| !disposable(name) && !name.ends_with('/'))
+        .collect();
+    let trials: Vec<(&str, &[u8], Damage)> = files
         .iter()
-        .filter(|(name, _)| !name.ends_with('/'))
-        .flat_map(|(name, bytes)| (0..bytes.len()).map(move |at| (name.as_str(), bytes.as_slice(), at)))
+        .flat_map(|(name, bytes)| damages(bytes).into_iter().map(move |damage| (&**name, &**bytes, damage)))
         .collect();
     let (found, stopped) = (AtomicU64::new(0), AtomicU64::new(0));
     let places: std::sync::Mutex<BTreeMap<(String, &str), u64>> = std::sync::Mutex::default();
-    flips.par_chunks(flips.len().div_ceil(16)).enumerate().for_each(|(n, flips)| {
+    trials.par_chunks(trials.len().div_ceil(16)).enumerate().for_each(|(n, trials)| {
         let dir = root.path().join(format!("trial-{n}"));
         copy(&template, &dir);
         for (name, _) in &files {
-            if !name.ends_with('/') {
-                fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o644)).unwrap();
-            }
+            fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o644)).unwrap();
         }
-        for &(name, bytes, at) in flips {
-            let case = format!("{name}, byte {at}");
-            let flipped = bytes[at] ^ (1 << (at % 8));
+        for &(name, bytes, damage) in trials {
+            let case = format!("{name}, {damage}");
+            let after = damage.of(bytes);
             let file = fs::File::options().write(true).open(dir.join(name)).unwrap();
-            file.write_all_at(&[flipped], at as u64).unwrap();
+            file.write_all_at(&after, 0).unwrap();
+            file.set_len(after.len() as u64).unwrap();
             let opened = Store::open(&dir, fixture::context(None));
             match opened.as_ref().map(|store| store.verify(&VerifyOptions::default())) {
                 Err(_) | Ok(Err(_)) => drop(stopped.fetch_add(1, Ordering::Relaxed)),
@@ -1100,8 +1130,6 @@ fn each_flipped_bit_is_found_or_harmless_and_never_served() {
                     found.fetch_add(1, Ordering::Relaxed);
                 }
                 Ok(Ok(_)) => {
-                    let mut after = bytes.to_vec();
-                    after[at] = flipped;
                     let why = harmless(name, bytes, &after).unwrap_or_else(|| panic!("{case}: not found"));
                     *places.lock().unwrap().entry((name.to_owned(), why)).or_default() += 1;
                 }
@@ -1109,18 +1137,34 @@ fn each_flipped_bit_is_found_or_harmless_and_never_served() {
             if let Ok(store) = &opened {
                 truth.holds(store, &case);
             }
-            file.write_all_at(&[bytes[at]], at as u64).unwrap();
+            file.write_all_at(bytes, 0).unwrap();
         }
         assert_eq!(failures(&open(&dir)), Vec::<String>::new());
     });
     println!(
-        "{} bytes flipped in {} files: {} found, {} stopped the check, harmless: {:?}",
-        flips.len(),
+        "{} {what} in {} files: {} found, {} stopped the check, harmless: {:?}",
+        trials.len(),
         files.len(),
         found.into_inner(),
         stopped.into_inner(),
         places.into_inner().unwrap()
     );
+}
+
+/// One bit of each byte, or every bit where `STRONGROOM_EVERY_BIT` is set.
+#[test]
+fn each_flipped_bit_is_found_or_harmless_and_never_served() {
+    let all = std::env::var_os("STRONGROOM_EVERY_BIT").is_some();
+    each_damage("flipped bits", |bytes| {
+        let bits = (0..bytes.len() * 8).map(|at| Damage::Flip { byte: at / 8, bit: at as u32 % 8 });
+        bits.filter(|damage| all || matches!(damage, Damage::Flip { byte, bit } if *byte as u32 % 8 == *bit))
+            .collect()
+    });
+}
+
+#[test]
+fn each_truncation_is_found_or_harmless_and_never_served() {
+    each_damage("truncations", |bytes| (0..bytes.len()).map(Damage::Cut).collect());
 }
 
 #[test]
