@@ -188,6 +188,12 @@ impl Command {
     pub fn waits_for_a_batch(&self) -> bool {
         matches!(self, Self::Record(_) | Self::Adopt(_) | Self::Migrate(_) | Self::Rollback(_))
     }
+
+    /// Whether it tends to read much of what lies in a tree or a store.
+    pub fn reads_much(&self) -> bool {
+        use Command::{Adopt, Migrate, Reindex, Verify, Versions};
+        matches!(self, Adopt(_) | Migrate(_) | Reindex(_) | Verify(_) | Versions(_))
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod documents;
 mod error;
 mod output;
 mod progress;
+mod readers;
 mod session;
 
 use std::ffi::OsString;

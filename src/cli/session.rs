@@ -34,6 +34,9 @@ impl Session {
         if actor.trim().is_empty() {
             return Err(CliError::usage("--actor must not be empty", None));
         }
+        if command.reads_much() {
+            super::readers::start()?;
+        }
         let out = Out::new(globals.json, globals.quiet, globals.color);
         // A bar and rows that stream to the same terminal would overwrite each other.
         let bar = !globals.quiet && !globals.json;
