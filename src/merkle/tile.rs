@@ -217,10 +217,10 @@ impl Place {
     }
 }
 
-/// A decimal number without sign or leading zeros, of at most three digits.
+/// A decimal number without sign or leading zeros.
 fn decimal(text: &str) -> Option<u16> {
-    let plain = !text.is_empty() && text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit());
-    if plain && (text == "0" || !text.starts_with('0')) { text.parse().ok() } else { None }
+    let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if plain { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -259,6 +259,7 @@ mod tests {
             "tile/0/0000",
             "tile/00/000",
             "tile/64/000",
+            "tile/70000/000",
             "tile/-1/000",
             "tile/+1/000",
             "tile/a/000",
