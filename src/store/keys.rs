@@ -246,7 +246,8 @@ impl Store {
         for entry in names.iter().filter(|entry| !is_temp_name(&entry.name)) {
             let path = format!("{}/{}", paths::KEYS, entry.name.to_string_lossy());
             let bytes = self.disk.read(&path, KEY_BYTES).unwrap_or_default();
-            keys.push((path, String::from_utf8_lossy(&bytes).trim_end().parse().ok()));
+            let line = std::str::from_utf8(&bytes).ok().and_then(|text| text.strip_suffix('\n'));
+            keys.push((path, line.and_then(|line| line.parse().ok())));
         }
         Ok(keys)
     }
