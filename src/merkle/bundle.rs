@@ -177,6 +177,7 @@ mod tests {
         assert_eq!(decode_entries(&[0; 514], 257), Err(BundleError::Count(257)));
         assert_eq!(decode_entries(&[0; 2], 1), Ok(vec![&b""[..]]));
         assert_eq!(decode_entries(&[0; 512], 256), Ok(vec![&b""[..]; 256]));
+        assert_eq!(encode_entries(&[b""; 256]), Ok(vec![0; 512]));
         assert!(encode_entries(&[vec![0; 65_535]]).is_ok());
         let error = encode_entries(&[vec![], vec![0; 65_536]]);
         assert_eq!(error, Err(BundleError::TooLong { at: 1, len: 65_536 }));
