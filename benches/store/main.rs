@@ -25,12 +25,14 @@ struct Plan {
     only: Option<String>,
     /// Whether other programs are measured too.
     peers: bool,
+    /// Whether memory is emptied of files before each run of a program.
+    cold: bool,
     /// Runs of a store that is measured at that size and at a tenth of it, instead of all else.
     growth: Option<usize>,
 }
 
 const HELP: &str = "\
-cargo bench --bench store -- [--manifests N] [--scale N] [--rounds N] [--only WORD] [--dir DIR] [--peers]
+cargo bench --bench store -- [--manifests N] [--scale N] [--rounds N] [--only WORD] [--dir DIR] [--peers] [--cold]
 cargo bench --bench store -- --growth N [--dir DIR]
   --manifests N   manifests in M (20000)
   --scale N       divide the sizes of W1, W2 and W3 by N (10)
@@ -38,6 +40,7 @@ cargo bench --bench store -- --growth N [--dir DIR]
   --only WORD     rows whose name holds WORD
   --dir DIR       where to work (a temporary folder); decides which disk is measured
   --peers         git, restic, borg and ostree, as far as they are installed, on W1 to W3 as well
+  --cold          memory emptied of files before each program (Linux, as root)
   --growth N      instead of the table: each command in a store of N runs and of a tenth of them (N = 1000000
                   takes 30 GB of disk)";
 
@@ -50,6 +53,7 @@ fn main() {
         rounds: 5,
         only: None,
         peers: false,
+        cold: false,
         growth: None,
     };
     while let Some(arg) = args.next() {
@@ -63,6 +67,7 @@ fn main() {
             "--rounds" => plan.rounds = value().parse().expect("a number"),
             "--only" => plan.only = Some(value()),
             "--peers" => plan.peers = true,
+            "--cold" => plan.cold = true,
             "--growth" => plan.growth = Some(value().parse().expect("a number")),
             "--dir" => plan.dir = value().into(),
             _ => return println!("{HELP}"),
@@ -73,12 +78,13 @@ fn main() {
         return growth::run(work.path(), runs);
     }
     println!(
-        "M = {} manifests; W1 to W3 divided by {}; median of {} rounds; {} cores; {}",
+        "M = {} manifests; W1 to W3 divided by {}; median of {} rounds; {} cores; {}{}",
         plan.manifests,
         plan.scale,
         plan.rounds,
         std::thread::available_parallelism().map_or(1, usize::from),
-        plan.dir.display()
+        plan.dir.display(),
+        if plan.cold { "; no file in memory" } else { "" }
     );
     println!(
         "{:<26} {:>6} {:>6}  {:>9} {:>9}  {:>8} {:>8}  {:>7} {:>7}",
@@ -124,7 +130,7 @@ impl Table<'_> {
             before(round);
             let first = round % 2 == 0;
             let (a, b) = if first { (ours(), floor()) } else { (floor(), ours()) };
-            let (a, b) = (a.measure(), b.measure());
+            let (a, b) = (self.measure(&a), self.measure(&b));
             pairs.push(if first { (a, b) } else { (b, a) });
         }
         let median = |value: &dyn Fn(&(Cost, Cost)) -> f64| {
@@ -143,6 +149,13 @@ impl Table<'_> {
             median(&|(a, _)| a.peak_mib),
             median(&|(_, b)| b.peak_mib),
         );
+    }
+
+    fn measure(&self, program: &Program) -> Cost {
+        if self.plan.cold {
+            measure::empty_page_cache();
+        }
+        program.measure()
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -84,46 +84,30 @@ impl Index {
         statement.execute(values).map_err(|source| self.at(source))
     }
 
-    /// Puts a row in place of what was there, which is nothing where it is `fresh`. Not by `INSERT OR REPLACE`:
-    /// of each page that this touches SQLite keeps a copy, on the disk, to take the one statement back.
-    fn replace(
-        &self,
-        fresh: bool,
-        (delete, key): (&str, impl rusqlite::Params),
-        (insert, values): (&str, impl rusqlite::Params),
-    ) -> Result<(), IndexError> {
-        if !fresh {
-            self.put(delete, key)?;
-        }
-        self.put(insert, values).map(drop)
-    }
-
     /// Takes in an entry: rows of `entries`, `runs`, `revisions`, `migrations`, `jobs`. Tells whether it
     /// brings in a run that was not there.
     pub fn put_entry(&self, row: &LogRow<'_>) -> Result<bool, IndexError> {
         let LogRow { index, entry, .. } = row;
         let text = |digest: &Option<Sha256>| digest.map(|digest| digest.to_string());
         let at = int(*index);
-        self.replace(
-            self.empty,
-            ("DELETE FROM entries WHERE entry = ?1", [at]),
-            (
-                "INSERT INTO entries VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
-                params![
-                    at,
-                    entry.kind.as_str(),
-                    entry.time.to_string(),
-                    entry.job_id.as_ref().map(|id| id.as_str()),
-                    entry.run_id.as_ref().map(|id| id.as_str()),
-                    entry.run_seq.map(int),
-                    entry.operation.to_string(),
-                    int(entry.batch),
-                    text(&entry.before),
-                    text(&entry.after),
-                    entry.actor.to_string(),
-                    text(&entry.reason),
-                ],
-            ),
+        // No row of an entry can be there that the index does not count: one that somebody put there fails this, and
+        // the index is made anew.
+        self.put(
+            "INSERT INTO entries VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+            params![
+                at,
+                entry.kind.as_str(),
+                entry.time.to_string(),
+                entry.job_id.as_ref().map(|id| id.as_str()),
+                entry.run_id.as_ref().map(|id| id.as_str()),
+                entry.run_seq.map(int),
+                entry.operation.to_string(),
+                int(entry.batch),
+                text(&entry.before),
+                text(&entry.after),
+                entry.actor.to_string(),
+                text(&entry.reason),
+            ],
         )?;
         let Some(key) = entry.run() else { return Ok(false) };
         let new = self.put_run(&key, row)?;
@@ -131,40 +115,37 @@ impl Index {
         if entry.before != entry.after {
             let seq = entry.run_seq.map(int);
             // A log that contradicts itself may bring in a run twice, or count a revision twice: verify tells of it.
-            self.replace(
-                self.empty && new,
-                (
+            // Not by `INSERT OR REPLACE`: of each page that this touches SQLite keeps a copy, on the disk, to take
+            // the one statement back.
+            if !(self.empty && new) {
+                self.put(
                     "DELETE FROM revisions WHERE job_id = ?1 AND run_id = ?2 AND run_seq = ?3",
                     params![job, run, seq],
-                ),
-                (
-                    "INSERT INTO revisions VALUES (?1,?2,?3,?4,?5)",
-                    params![job, run, seq, text(&entry.after), at],
-                ),
+                )?;
+            }
+            self.put(
+                "INSERT INTO revisions VALUES (?1,?2,?3,?4,?5)",
+                params![job, run, seq, text(&entry.after), at],
             )?;
         }
         if let (EntryKind::Migrated, Some(pack)) = (entry.kind, &entry.pack) {
-            self.replace(
-                self.empty,
-                ("DELETE FROM migrations WHERE entry = ?1", [at]),
-                (
-                    "INSERT INTO migrations VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
-                    params![
-                        at,
-                        job,
-                        run,
-                        entry.time.to_string(),
-                        entry.from,
-                        entry.to,
-                        entry.path.as_ref().map(|path| path.join(" -> ")),
-                        pack.name,
-                        pack.version,
-                        pack.digest.to_string(),
-                        text(&entry.before),
-                        text(&entry.after),
-                        entry.operation.to_string(),
-                    ],
-                ),
+            self.put(
+                "INSERT INTO migrations VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+                params![
+                    at,
+                    job,
+                    run,
+                    entry.time.to_string(),
+                    entry.from,
+                    entry.to,
+                    entry.path.as_ref().map(|path| path.join(" -> ")),
+                    pack.name,
+                    pack.version,
+                    pack.digest.to_string(),
+                    text(&entry.before),
+                    text(&entry.after),
+                    entry.operation.to_string(),
+                ],
             )?;
         }
         Ok(new)
@@ -256,33 +237,81 @@ impl Index {
         if !self.empty {
             self.put("DELETE FROM problems WHERE job_id = ?1 AND run_id = ?2", [job, run])?;
             self.put("DELETE FROM marks WHERE first_entry = ?1", [at])?;
-            self.put("DELETE FROM run_index WHERE first_entry = ?1", [at])?;
         }
-        match row {
-            ManifestRow::Bad { code, detail } => return self.put_problem(key, code, detail),
-            ManifestRow::Good { manifest, text, sha256 } => self.put(
-                "INSERT INTO run_index VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
-                params![
-                    at,
-                    job,
-                    run,
-                    manifest.job_ref,
-                    manifest.job_type,
-                    manifest.status,
-                    manifest.inputs_hash,
-                    paths::run_dir(key),
-                    text,
-                    manifest.schema_version,
-                    sha256.to_string(),
-                    manifest.started_at,
-                    manifest.finished_at,
-                ],
-            )?,
+        let gone = |index: &Self| match index.empty {
+            true => Ok(0),
+            false => index.put("DELETE FROM run_index WHERE first_entry = ?1", [at]),
         };
+        match row {
+            ManifestRow::Bad { code, detail } => {
+                gone(self)?;
+                return self.put_problem(key, code, detail);
+            }
+            ManifestRow::Good { manifest, text, sha256 }
+                if !self.update_manifest(key, at, manifest, text, sha256)? =>
+            {
+                gone(self)?;
+                self.put(
+                    "INSERT INTO run_index VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+                    params![
+                        at,
+                        job,
+                        run,
+                        manifest.job_ref,
+                        manifest.job_type,
+                        manifest.status,
+                        manifest.inputs_hash,
+                        paths::run_dir(key),
+                        text,
+                        manifest.schema_version,
+                        sha256.to_string(),
+                        manifest.started_at,
+                        manifest.finished_at,
+                    ],
+                )?;
+            }
+            ManifestRow::Good { .. } => {}
+        }
         if let Some(mark) = mark {
             self.put("INSERT INTO marks VALUES (?1,?2)", params![at, mark])?;
         }
         Ok(())
+    }
+
+    /// A row that is there is changed in its place where all but what a migration changes is the same, so that
+    /// most of the lookup indexes stay as they are. Says whether it was.
+    fn update_manifest(
+        &self,
+        key: &RunKey,
+        at: i64,
+        manifest: &Manifest,
+        text: &str,
+        sha256: &Sha256,
+    ) -> Result<bool, IndexError> {
+        if self.empty {
+            return Ok(false);
+        }
+        let rows = self.put(
+            "UPDATE run_index SET manifest_json = ?8, schema_version = ?9, manifest_sha256 = ?10, started_at = ?11, \
+             finished_at = ?12 WHERE first_entry = ?1 AND job_id = ?2 AND run_id = ?3 AND job_ref IS ?4 \
+             AND job_type IS ?5 AND status IS ?6 AND inputs_hash IS ?7 AND artifact_dir = ?13",
+            params![
+                at,
+                key.job.as_str(),
+                key.run.as_str(),
+                manifest.job_ref,
+                manifest.job_type,
+                manifest.status,
+                manifest.inputs_hash,
+                text,
+                manifest.schema_version,
+                sha256.to_string(),
+                manifest.started_at,
+                manifest.finished_at,
+                paths::run_dir(key),
+            ],
+        )?;
+        Ok(rows == 1)
     }
 
     /// Says that something is wrong with what lies in a run's place.

@@ -3,6 +3,7 @@
 use super::session::Touched;
 use super::stage::{MANIFEST_MODE, mode};
 use super::{Store, StoreError};
+use crate::backend::{DiskError, Stat};
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
 use crate::base::limits;
@@ -55,6 +56,25 @@ impl<'s> Redo<'s> {
     /// Removes the folder; what cannot be removed, the next recovery removes.
     pub fn end(self) {
         let _ = self.0.disk.discard(REDO_DIR);
+    }
+}
+
+/// The largest manifest.
+const LIMIT: u64 = limits::JSON_BYTES as u64;
+
+/// The digest of what was read; `None` where nothing lies, or nothing that can be a manifest.
+fn digest_if_any(read: Result<(Vec<u8>, Stat), DiskError>) -> Result<Option<Sha256>, StoreError> {
+    match read {
+        Ok((bytes, _)) => Ok(Some(Sha256::of(&bytes))),
+        Err(error)
+            if error.is_not_found()
+                || error.is_not_regular()
+                || error.is_not_folder()
+                || error.is_too_large() =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -119,8 +139,12 @@ impl Store {
         touched: &mut Touched,
     ) -> Result<Option<Foreign>, StoreError> {
         let run_dir = paths::run_dir(key);
-        let path = paths::manifest(key);
-        let found = self.manifest_digest(key)?;
+        let run = match self.disk.hold(&run_dir) {
+            Ok(run) => Some(run),
+            Err(error) if error.is_not_found() || error.is_not_folder() => None,
+            Err(error) => return Err(error.into()),
+        };
+        let found = run.as_ref().map_or(Ok(None), |run| digest_if_any(run.read(paths::MANIFEST, LIMIT)))?;
         let step = decide(found, target.states, target.wanted);
         if step == Step::Foreign {
             // The folder may be gone, or be none: it is not to be flushed.
@@ -134,23 +158,29 @@ impl Store {
             Some(staged) => staged.to_owned(),
             None => self.remake_manifest(key, target.entry)?,
         };
-        if !self.disk.exchange(&staged, &path)? {
-            self.disk.replace(&staged, &path)?;
+        let run = match run {
+            Some(run) => run,
+            None => self.disk.hold(&run_dir)?,
+        };
+        let (staging, name) = staged.rsplit_once('/').expect("what is staged lies in a folder");
+        let staging = self.disk.hold(staging)?;
+        if !staging.exchange(name, &run, paths::MANIFEST)? {
+            self.disk.replace(&staged, &paths::manifest(key))?;
             return Ok(None);
         }
         // What was displaced is looked at again: an editor may have written between the look above
         // and the exchange. Then its bytes go back and are kept.
-        let displaced = self.disk.read(&staged, limits::JSON_BYTES as u64).map(|bytes| Sha256::of(&bytes));
+        let displaced = staging.read(name, LIMIT).map(|(bytes, _)| Sha256::of(&bytes));
         match displaced {
             Ok(displaced) if Some(displaced) == found => Ok(None),
             // It could not be read just now, so nothing is known of it: all is put back as it was, and
             // the batch stays to be finished by the next command.
             Err(error) if !error.is_not_found() && !error.is_not_regular() && !error.is_too_large() => {
-                self.disk.exchange(&staged, &path)?;
+                staging.exchange(name, &run, paths::MANIFEST)?;
                 Err(error.into())
             }
             _ => {
-                self.disk.exchange(&staged, &path)?;
+                staging.exchange(name, &run, paths::MANIFEST)?;
                 let found = self.manifest_digest(key)?;
                 Ok(Some(self.foreign(key, target, found)?))
             }
@@ -160,11 +190,7 @@ impl Store {
     /// The digest of a run's manifest as it lies; `None` when there is nothing, or nothing readable
     /// as a file of sane size.
     pub(super) fn manifest_digest(&self, key: &RunKey) -> Result<Option<Sha256>, StoreError> {
-        match self.disk.read_opt(&paths::manifest(key), limits::JSON_BYTES as u64) {
-            Ok(bytes) => Ok(bytes.map(|bytes| Sha256::of(&bytes))),
-            Err(error) if error.is_not_regular() || error.is_not_folder() || error.is_too_large() => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        digest_if_any(self.disk.read_with_stat(&paths::manifest(key), LIMIT))
     }
 
     fn foreign(
@@ -174,7 +200,7 @@ impl Store {
         found: Option<Sha256>,
     ) -> Result<Foreign, StoreError> {
         if found.is_some()
-            && let Ok(Some(bytes)) = self.disk.read_opt(&paths::manifest(key), limits::JSON_BYTES as u64)
+            && let Ok(Some(bytes)) = self.disk.read_opt(&paths::manifest(key), LIMIT)
         {
             let mut blobs = self.blobs.writer();
             blobs.put_small(&bytes)?;

@@ -14,7 +14,7 @@ use self::fill::{Entered, Filled};
 use super::apply::{Foreign, Target};
 use super::group::{Answer, Done, Request, everybodys};
 use super::session::Session;
-use super::stage::Stage;
+use super::stage::{Leftovers, Stage};
 use super::states::States;
 use super::{Conflict, Store, StoreError};
 use crate::backend::{BlobWriter, FileLock, SegmentMark};
@@ -45,6 +45,24 @@ pub(super) struct Author {
     batch: u64,
     actor: Kept,
     reason: Option<Kept>,
+}
+
+/// Begins the batches of an operation.
+pub(super) struct Stager {
+    store: Store,
+    author: Author,
+}
+
+impl Stager {
+    /// Begins the next batch.
+    pub fn stage(&mut self) -> Result<Stage, StoreError> {
+        self.author.batch += 1;
+        let mut stage = Stage::begin(&self.store, &self.author.id, self.author.batch)?;
+        for blob in self.author.blobs() {
+            stage.keep(blob)?;
+        }
+        Ok(stage)
+    }
 }
 
 /// A blob and its digest.
@@ -105,6 +123,14 @@ impl Change {
     /// A change of a run.
     pub fn run(key: RunKey, what: What) -> Self {
         Self::Run { key, what }
+    }
+
+    /// The run that changes.
+    fn key(&self) -> Option<&RunKey> {
+        match self {
+            Self::Run { key, .. } => Some(key),
+            Self::Store(_) => None,
+        }
     }
 }
 
@@ -227,12 +253,14 @@ impl Operation {
 
     /// Begins the next batch.
     pub fn stage(&mut self) -> Result<Stage, StoreError> {
+        let mut stager = self.stager();
         self.author.batch += 1;
-        let mut stage = Stage::begin(&self.store, &self.id, self.author.batch)?;
-        for blob in self.author.blobs() {
-            stage.keep(blob)?;
-        }
-        Ok(stage)
+        stager.stage()
+    }
+
+    /// For another thread, which begins all further batches while this one commits.
+    pub fn stager(&self) -> Stager {
+        Stager { store: self.store.clone(), author: self.author.clone() }
     }
 
     /// An entry of this operation, with nothing but its head.
@@ -248,9 +276,20 @@ impl Operation {
         changes: Vec<Change>,
     ) -> Result<Vec<Result<Committed, Conflict>>, StoreError> {
         let marks = stage.flush()?;
+        self.commit_flushed(stage, marks, changes).map(|(answers, _)| answers)
+    }
+
+    /// As [`Operation::commit`], of a batch that was flushed already, which gave the marks. What was staged is left
+    /// to whoever calls.
+    pub fn commit_flushed(
+        &mut self,
+        stage: Stage,
+        marks: Vec<Mark>,
+        changes: Vec<Change>,
+    ) -> Result<(Vec<Result<Committed, Conflict>>, Leftovers), StoreError> {
+        self.author.batch = stage.number();
         let answers = self.submit(Vec::new(), marks, changes)?;
-        stage.end();
-        Ok(answers)
+        Ok((answers, stage.end()))
     }
 
     /// Commits a batch that has nothing to stage but small blobs: no folder is made for it, and threads

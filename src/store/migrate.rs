@@ -1,24 +1,29 @@
-//! Migrating manifests: read in parallel, decided by the pack, committed in batches.
+//! Migrating manifests: read and decided by the pack on all cores, while what came before is committed in
+//! batches (`write`).
+
+mod write;
 
 use std::collections::HashMap;
+use std::sync::mpsc::channel;
 
 use rayon::prelude::*;
 
 use super::adopt::read_facts;
-use super::ahead::in_order;
+use super::ahead::{ahead, in_order};
 use super::carry::deprecated;
-use super::commit::{Change, Operation, Route, What};
+use super::commit::Operation;
 use super::scan::RunsOnDisk;
-use super::{Conflict, Store, StoreError};
+use super::stage::Leftovers;
+use super::{Store, StoreError};
 use crate::base::digest::Sha256;
 use crate::base::id::{JobId, OperationId, RunKey};
 use crate::base::json;
 use crate::base::limits;
 use crate::carrier::shape_of;
-use crate::format::entry::{EntryKind, PackRef};
 use crate::format::manifest::{Manifest, ManifestError};
 use crate::format::paths;
 use crate::schema::{Detection, Facts, FileFact, Outcome, Pack, Rewrite, Stamp};
+use write::{Batches, Ready};
 
 /// Which manifests to migrate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,6 +46,11 @@ pub struct MigrateOptions {
     pub to: Option<String>,
     /// Decide, and write nothing.
     pub dry_run: bool,
+    /// The most manifests committed together, where it is to be less than 4,096. Less is held in memory then, and a
+    /// stop costs less; each batch costs its flushes.
+    pub batch: Option<usize>,
+    /// Whether the exact bytes before and after are handed over, which a dry run does anyway.
+    pub bytes: bool,
 }
 
 /// What became of a manifest.
@@ -72,7 +82,7 @@ pub struct Migrated {
     pub changes: Vec<String>,
     /// What the manifest uses that is going, once migrated.
     pub warnings: Vec<String>,
-    /// The exact bytes before and after, for whoever wants to show the difference.
+    /// The exact bytes before and after, in a dry run or where they are asked for.
     pub bytes: Option<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -95,16 +105,12 @@ pub struct MigrateReport {
     pub unreadable: u64,
 }
 
-/// Manifests planned side by side and committed together.
-const BATCH_RUNS: usize = limits::BATCH_CHANGES;
-
-/// Manifests planned together that are not written.
-const DRY_RUNS: usize = 256;
+/// Manifests planned side by side.
+const PLANNED_RUNS: usize = 256;
 
 /// What was told of so far.
 struct Tally<'a> {
     store: &'a Store,
-    pack: &'a Pack,
     total: u64,
     report: MigrateReport,
     each: &'a mut dyn FnMut(&Migrated),
@@ -120,8 +126,7 @@ impl Tally<'_> {
     }
 
     fn rows(&mut self, rows: Vec<Migrated>) {
-        for mut row in rows {
-            row.warnings = self.store.going_members(&row, self.pack);
+        for row in rows {
             let report = &mut self.report;
             report.found += 1;
             match &row.verdict {
@@ -136,9 +141,10 @@ impl Tally<'_> {
     }
 }
 
-/// A manifest's plan.
+/// A manifest's plan, with its bytes.
 enum Plan {
     Rewrite(Box<Rewrite>, Vec<u8>),
+    Current(Vec<u8>),
     Leave(Verdict),
 }
 
@@ -161,10 +167,10 @@ impl Store {
         };
         let index = self.index()?;
         let report = MigrateReport { target: target.clone(), ..MigrateReport::default() };
-        let mut tally = Tally { store: self, pack, total, report, each };
-        let at = if options.dry_run { DRY_RUNS } else { BATCH_RUNS };
+        let mut tally = Tally { store: self, total, report, each };
         let target = &target;
-        let plan = move |keys: Result<Vec<RunKey>, StoreError>| -> Result<Vec<(RunKey, Plan)>, StoreError> {
+        // The next are planned while these are told or written.
+        let plan = move |keys: Result<Vec<RunKey>, StoreError>| -> Result<Vec<Ready>, StoreError> {
             let keys = keys?;
             let stamp = Stamp { applied_at: self.context.clock.now() };
             let mut files = index.file_lists(&keys)?;
@@ -173,46 +179,55 @@ impl Store {
             if !missing.is_empty() {
                 files.extend(self.index()?.file_lists(&missing)?);
             }
-            let plan = |key: RunKey| {
-                let plan = self.plan_migration(&key, &files, pack, target, &stamp);
-                (key, plan)
+            let ready = |key: RunKey| match self.plan_migration(&key, &files, pack, target, &stamp) {
+                Plan::Leave(verdict) => Ready::left(key, verdict, Vec::new()),
+                Plan::Current(bytes) => Ready::left(key, Verdict::Current, deprecated(pack, &bytes)),
+                Plan::Rewrite(rewrite, before) => {
+                    let warnings = deprecated(pack, &rewrite.bytes);
+                    if options.dry_run {
+                        Ready::told(key, *rewrite, before, warnings)
+                    } else {
+                        Ready::to_write(self, key, *rewrite, before, warnings)
+                    }
+                }
             };
-            Ok(keys.into_par_iter().map(plan).collect())
+            Ok(keys.into_par_iter().map(ready).collect())
         };
+        let pieces = runs.by(PLANNED_RUNS);
         if options.dry_run {
-            // Nothing is held by what is not written, so the next are planned meanwhile.
-            in_order(runs.by(at), plan, |planned| {
+            in_order(pieces, plan, |planned| {
                 tally.interrupted()?;
-                tally.rows(planned?.into_iter().map(|(key, plan)| dry(key, plan)).collect());
+                tally.rows(planned?.into_iter().map(|ready| ready.row).collect());
                 Ok::<(), StoreError>(())
             })?;
             return Ok(tally.report);
         }
         let mut operation: Option<Operation> = None;
-        for keys in runs.by(at) {
-            tally.interrupted()?;
-            tally.rows(self.migrate_batch(&mut operation, pack, plan(keys)?)?);
-            if operation.is_some() {
-                self.context.progress.committed(self)?;
+        let (to_remove, removed) = channel::<Leftovers>();
+        std::thread::scope(|scope| {
+            // What was staged goes while the next batch is committed.
+            scope.spawn(|| removed.into_iter().for_each(drop));
+            let planned = ahead(scope, 1, pieces.map(plan));
+            for batch in ahead(scope, 0, Batches::new(self, pack, options, planned)) {
+                tally.interrupted()?;
+                let (rows, leftovers) = batch?.commit(&mut operation, self, pack)?;
+                tally.rows(rows);
+                if let Some(leftovers) = leftovers {
+                    let _ = to_remove.send(leftovers);
+                }
+                if operation.is_some() {
+                    self.context.progress.committed(self)?;
+                }
             }
-        }
+            drop(to_remove);
+            Ok::<(), StoreError>(())
+        })?;
         let mut report = tally.report;
         if let Some(operation) = operation {
             report.operation = (report.migrated > 0).then_some(operation.id);
             operation.end();
         }
         Ok(report)
-    }
-
-    /// The deprecated members that a manifest uses at the version that it has then.
-    fn going_members(&self, row: &Migrated, pack: &Pack) -> Vec<String> {
-        let kept = match (&row.verdict, &row.bytes) {
-            _ if !pack.deprecates() => return Vec::new(),
-            (Verdict::Migrated { .. }, Some((_, after))) => return deprecated(pack, after),
-            (Verdict::Current, _) => self.disk.read(&paths::manifest(&row.key), limits::JSON_BYTES as u64),
-            _ => return Vec::new(),
-        };
-        kept.map_or_else(|_| Vec::new(), |bytes| deprecated(pack, &bytes))
     }
 
     fn plan_migration(
@@ -249,7 +264,7 @@ impl Store {
             },
         };
         match pack.migrate_told(told, Some(target), &facts, Some(stamp)) {
-            Outcome::Current { .. } => Plan::Leave(Verdict::Current),
+            Outcome::Current { .. } => Plan::Current(bytes),
             Outcome::Refused(why) => Plan::Leave(Verdict::Refused(why.to_string())),
             Outcome::Rewrite(rewrite) => Plan::Rewrite(Box::new(rewrite), bytes),
         }
@@ -283,82 +298,6 @@ impl Store {
         }
         Ok(facts)
     }
-
-    fn migrate_batch(
-        &self,
-        operation: &mut Option<Operation>,
-        pack: &Pack,
-        planned: Vec<(RunKey, Plan)>,
-    ) -> Result<Vec<Migrated>, StoreError> {
-        if !planned.iter().any(|(_, plan)| matches!(plan, Plan::Rewrite(..))) {
-            return Ok(planned.into_iter().map(|(key, plan)| dry(key, plan)).collect());
-        }
-        let operation = match operation {
-            Some(operation) => operation,
-            None => operation.insert(Operation::begin(self)?),
-        };
-        let pack_ref = PackRef {
-            name: pack.name().to_owned(),
-            version: pack.version().to_owned(),
-            digest: pack.digest(),
-        };
-        let mut stage = operation.stage()?;
-        let mut changes = Vec::new();
-        let mut rows = Vec::with_capacity(planned.len());
-        let mut changed = Vec::new();
-        for (key, plan) in planned {
-            if let Plan::Rewrite(rewrite, before) = &plan {
-                // The revision planned from is durable before the entry that names it: it may have
-                // been edited in place and adopted by nobody.
-                stage.keep(before)?;
-                let preserved = match rewrite.preserved_record() {
-                    Some(record) => Some(stage.keep(&record)?.sha256),
-                    None => None,
-                };
-                let (staged, after) = stage.revision(&rewrite.bytes)?;
-                let route = Route { path: rewrite.path.clone(), pack: pack_ref.clone() };
-                let what = What::Rewrite {
-                    kind: EntryKind::Migrated,
-                    before: Sha256::of(before),
-                    after: after.sha256,
-                    staged,
-                    route: Some(route),
-                    preserved,
-                };
-                changes.push(Change::run(key.clone(), what));
-                changed.push(rows.len());
-            }
-            rows.push(dry(key, plan));
-        }
-        let answers = operation.commit(stage, changes)?;
-        for (at, answer) in changed.into_iter().zip(answers) {
-            rows[at].verdict = match answer {
-                Ok(done) if done.foreign => Verdict::Refused(
-                    "its manifest was edited in place meanwhile: the edited bytes were kept and left"
-                        .to_owned(),
-                ),
-                Ok(done) => Verdict::Migrated { entry: Some(done.entry) },
-                Err(conflict) => self.settle_conflict(&rows[at], conflict, pack)?,
-            };
-        }
-        Ok(rows)
-    }
-
-    /// A conflict with another process that did the same is no failure: the run is then current.
-    fn settle_conflict(
-        &self,
-        row: &Migrated,
-        conflict: Conflict,
-        pack: &Pack,
-    ) -> Result<Verdict, StoreError> {
-        let target = row.path.last().map_or(pack.head(), String::as_str);
-        if let Conflict::Changed { found, .. } = &conflict
-            && json::scan(&self.revision(found)?).is_ok_and(|doc| is_at(&pack.detect(&doc), target))
-        {
-            return Ok(Verdict::Current);
-        }
-        Ok(Verdict::Refused(conflict.to_string()))
-    }
 }
 
 /// The shape or version that a name means: of a version with several shapes that one to which the
@@ -387,25 +326,4 @@ pub(super) fn has_version(pack: &Pack, version: &str) -> Result<(), StoreError> 
 fn is_at(detection: &Detection, target: &str) -> bool {
     matches!(detection, Detection::Known { .. })
         && shape_of(detection).is_some_and(|(version, shape)| version == target || shape == target)
-}
-
-fn dry(key: RunKey, plan: Plan) -> Migrated {
-    match plan {
-        Plan::Leave(verdict) => Migrated {
-            key,
-            verdict,
-            path: Vec::new(),
-            changes: Vec::new(),
-            warnings: Vec::new(),
-            bytes: None,
-        },
-        Plan::Rewrite(rewrite, before) => Migrated {
-            key,
-            verdict: Verdict::Migrated { entry: None },
-            path: rewrite.path,
-            changes: rewrite.changes,
-            warnings: Vec::new(),
-            bytes: Some((before, rewrite.bytes)),
-        },
-    }
 }

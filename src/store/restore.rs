@@ -179,7 +179,7 @@ impl Store {
             Some(Kind::File) => Some(stage.keep_file(Reading::open(&self.disk, &path)?)?.sha256.to_string()),
             Some(other) => Some(other.word().to_owned()),
         };
-        let (ready, _) = stage.revision(&bytes)?;
+        let ready = stage.revision(bytes)?;
         let path = paths::MANIFEST.to_owned();
         let restored = Restored { path, sha256: Some(*digest), found };
         Ok(Prepared::Repair(Repair { restored, ready: Some(ready) }))

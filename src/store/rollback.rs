@@ -168,7 +168,7 @@ impl Store {
         {
             return Err(StoreError::BadRun { run: key.to_string(), why: broken.to_string() });
         }
-        let (staged, _) = stage.revision(&bytes)?;
+        let staged = stage.revision(bytes)?;
         Ok(What::Rewrite {
             kind: EntryKind::RolledBack,
             before: *before,

@@ -23,9 +23,11 @@ const AHEAD_BYTES: u64 = 16 << 20;
 /// One batch's staging folder and its writer of blobs.
 pub(super) struct Stage {
     store: Store,
+    number: u64,
     dir: String,
-    lock: FileLock,
+    // Lets go of its segments before the folder goes.
     blobs: BlobWriter,
+    folder: Leftovers,
     next: u64,
     files: Vec<String>,
     dirs: Vec<String>,
@@ -54,10 +56,11 @@ impl Stage {
         store.blobs.set_committed(&store.committed_marks()?);
         Ok(Self {
             store: store.clone(),
+            number: batch,
             blobs: store.blobs.writer_in(&dir),
             dirs: vec![dir.clone()],
+            folder: Leftovers { store: store.clone(), dir: dir.clone(), lock },
             dir,
-            lock,
             next: 0,
             files: Vec::new(),
         })
@@ -74,6 +77,11 @@ impl Stage {
         Ok(self.blobs.put_small(bytes)?)
     }
 
+    /// As [`Stage::keep`], of bytes that were prepared on another thread.
+    pub fn keep_prepared(&mut self, prepared: &Prepared) -> Result<(), StoreError> {
+        Ok(self.blobs.put_small_prepared(prepared)?)
+    }
+
     /// Keeps bytes of any size that belong to no run's folder.
     pub fn keep_any(&mut self, bytes: &[u8]) -> Result<BlobId, StoreError> {
         Ok(self.blobs.put(bytes)?)
@@ -88,6 +96,11 @@ impl Stage {
         let blob = self.blobs.put_large(reading.stream())?;
         reading.held_still(blob.bytes)?;
         Ok(blob)
+    }
+
+    /// Which batch of its operation it is.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// The staging folder.
@@ -275,13 +288,18 @@ impl Stage {
         Ok(last.expect("a file list has at least one blob"))
     }
 
-    /// Stages a new revision of a manifest; gives where it lies and its blob.
-    pub fn revision(&mut self, bytes: &[u8]) -> Result<(String, BlobId), StoreError> {
-        let blob = self.blobs.put_small(bytes)?;
+    /// Stages a new revision of a manifest; gives where it lies.
+    pub fn revision(&mut self, bytes: Vec<u8>) -> Result<String, StoreError> {
+        self.revision_prepared(&Prepared::of(bytes))
+    }
+
+    /// As [`Stage::revision`], of bytes that were prepared on another thread.
+    pub fn revision_prepared(&mut self, bytes: &Prepared) -> Result<String, StoreError> {
+        self.blobs.put_small_prepared(bytes)?;
         let path = self.next_path();
-        self.store.disk.write_new(&path, bytes, MANIFEST_MODE)?;
+        self.store.disk.write_new(&path, bytes.bytes(), MANIFEST_MODE)?;
         self.files.push(path.clone());
-        Ok((path, blob))
+        Ok(path)
     }
 
     /// Makes everything staged durable; gives how far the segments then reach.
@@ -304,13 +322,22 @@ impl Stage {
         Ok(marks.iter().map(|mark| Mark { number: mark.number, len: mark.len }).collect())
     }
 
-    /// Ends the batch: nothing staged is needed any more.
-    pub fn end(self) {}
+    /// Ends the batch: nothing staged is needed any more. What there is of it goes with what this gives.
+    pub fn end(self) -> Leftovers {
+        self.folder
+    }
 }
 
-impl Drop for Stage {
-    /// Removes the staging folder, then its lock file, whether the batch came through or failed. What
-    /// cannot be removed keeps its lock file and so is a leftover that the sweeper finds.
+/// The staging folder of a batch that came through or failed, until it is dropped.
+pub(super) struct Leftovers {
+    store: Store,
+    dir: String,
+    lock: FileLock,
+}
+
+impl Drop for Leftovers {
+    /// Removes the staging folder, then its lock file. What cannot be removed keeps its lock file and so is a
+    /// leftover that the sweeper finds.
     fn drop(&mut self) {
         if self.store.disk.discard(&self.dir).is_ok() {
             let _ = self.store.disk.unlink(self.lock.path());

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use strongroom::backend::{Call, Errno, Hook, Verdict};
 use strongroom::base::id::RunKey;
-use strongroom::store::{Given, KeyKind, RecordOptions, Signer, Store, StoreError, Streams, VerifyOptions};
+use strongroom::store::{
+    Given, KeyKind, MigrateOptions, RecordOptions, Signer, Store, StoreError, Streams, VerifyOptions,
+};
 
 use crate::fixture::{self, context, failures, migrate, open};
 
@@ -160,6 +162,17 @@ fn crash_at_any_call_of_adopt_leaves_each_run_absent_or_whole() {
 fn crash_at_any_call_of_migrate_leaves_each_manifest_old_or_new() {
     sweep_both("migrate", &|_| {}, &|store, _| {
         let report = migrate(store)?;
+        assert_eq!((report.refused, report.unreadable), (0, 0));
+        Ok(())
+    });
+}
+
+#[test]
+fn crash_at_any_call_of_migrate_in_batches_leaves_each_manifest_old_or_new() {
+    // The next is staged, and what was staged of the last goes, while one is committed.
+    let options = MigrateOptions { batch: Some(1), ..MigrateOptions::default() };
+    sweep_both("migrate in batches", &|_| {}, &move |store, _| {
+        let report = store.migrate(&options, &mut |_| {})?;
         assert_eq!((report.refused, report.unreadable), (0, 0));
         Ok(())
     });

@@ -166,8 +166,8 @@ impl World {
             Step::Adopt { topic } => self.adopt(&store, *topic),
             Step::Migrate { halfway } => {
                 let to = halfway.then(|| "1.1.0".to_owned());
-                let report =
-                    store.migrate(&MigrateOptions { to, ..MigrateOptions::default() }, &mut |_| {})?;
+                let options = MigrateOptions { to, batch: Some(2), ..MigrateOptions::default() };
+                let report = store.migrate(&options, &mut |_| {})?;
                 assert_eq!(
                     report.found,
                     report.migrated + report.current + report.refused + report.unreadable

@@ -124,7 +124,8 @@ fn brought_in(rows: &[Seen]) -> BTreeMap<RunKey, String> {
 
 fn migrate_to(store: &Store, to: Option<&str>, dry_run: bool) -> (MigrateReport, Vec<Migrated>) {
     let mut rows = Vec::new();
-    let options = MigrateOptions { to: to.map(str::to_owned), dry_run, ..MigrateOptions::default() };
+    let options =
+        MigrateOptions { to: to.map(str::to_owned), dry_run, bytes: true, ..MigrateOptions::default() };
     let report = store.migrate(&options, &mut |row| rows.push(row.clone())).unwrap();
     assert_eq!(report.found, report.migrated + report.current + report.refused + report.unreadable);
     assert_eq!(report.found, rows.len() as u64);

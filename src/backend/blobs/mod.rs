@@ -99,6 +99,15 @@ struct Inner {
     clean: Mutex<HashSet<SegmentMark>>,
 }
 
+/// What there is of a small blob that a writer may share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shared {
+    Sound,
+    Absent,
+    /// Only records that are damaged.
+    Damaged,
+}
+
 /// The local driver. Clones share what they know of the disk.
 #[derive(Clone)]
 pub struct LocalBlobs(Arc<Inner>);
@@ -174,6 +183,37 @@ impl LocalBlobs {
     /// deciding what to prepare, not for leaving a write out.
     pub fn may_have(&self, id: &BlobId) -> bool {
         self.segments().locate_blake3(&id.blake3, false).is_ok_and(|found| !found.is_empty())
+    }
+
+    /// Whether a writer would share a record of a small blob, which is read and hashed unless this process did so:
+    /// for other threads, so that the writer need not.
+    pub fn can_share(&self, id: &BlobId) -> bool {
+        matches!(self.shared(id), Ok(Shared::Sound))
+    }
+
+    /// What there is of a small blob below the committed marks.
+    fn shared(&self, id: &BlobId) -> Result<Shared, BlobError> {
+        let segments = self.segments();
+        let mut shared = Shared::Absent;
+        for (location, header) in segments.locate_blake3(&id.blake3, false)? {
+            let Ok(header) = header else {
+                shared = Shared::Damaged;
+                continue;
+            };
+            let committed = segments.committed(location.segment).unwrap_or(0);
+            if header.id != *id || location.offset + header.extent() > committed {
+                continue;
+            }
+            if segments.is_verified(location) {
+                return Ok(Shared::Sound);
+            }
+            if segments.read(location, &header)?.is_ok() {
+                segments.set_verified(location);
+                return Ok(Shared::Sound);
+            }
+            shared = Shared::Damaged;
+        }
+        Ok(shared)
     }
 
     /// Whether a blob is there, in a segment or on its own, with the stated length.

@@ -40,4 +40,9 @@ impl Prepared {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    /// The bytes, without what was made of them.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
 }

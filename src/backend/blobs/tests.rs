@@ -200,12 +200,14 @@ fn writer_shares_only_what_is_committed_or_its_own() {
     drop(first);
     // In another process, which knows of no commit: a copy, in a segment of its own.
     let other = open(&disk);
+    assert!(!other.can_share(&BlobId::of(b"value")));
     let mut second = other.writer();
     second.put(b"value").unwrap();
     assert_eq!((length(), segments::list(&disk).unwrap().len()), (2 * once, 2));
     drop(second);
     let third = open(&disk);
     third.set_committed(&marks);
+    assert!(third.can_share(&BlobId::of(b"value")) && !third.can_share(&BlobId::of(b"another")));
     let mut writer = third.writer();
     writer.put(b"value").unwrap();
     assert!(writer.flush().unwrap().is_empty(), "shared");
@@ -303,6 +305,7 @@ fn damaged_small_blob_is_never_served_and_is_stored_again() {
     assert!(disk.stat("placed").unwrap().is_none());
     let fresh = open(&disk);
     fresh.set_committed(&marks);
+    assert!(!fresh.can_share(&id), "a damaged record is not shared");
     let (_, repaired) = store(&fresh, b"precious");
     assert_eq!(repaired, [id]);
     assert_eq!(open(&disk).get(&id.sha256).unwrap().unwrap(), b"precious");

@@ -10,7 +10,7 @@ use std::fs::TryLockError;
 use std::io::{self, Read};
 
 use super::prepared::{Packed, Prepared};
-use super::{BlobError, FOLDER, LARGE_MODE, LocalBlobs, Placed, SegmentMark};
+use super::{BlobError, FOLDER, LARGE_MODE, LocalBlobs, Placed, SegmentMark, Shared};
 use crate::backend::durable::{Appender, DiskError, NewFile};
 use crate::backend::segment::{BadRecord, Encoder, Place, encode_header, encode_packed};
 use crate::backend::segments::{self, Location, SegmentsError, segment_path};
@@ -182,30 +182,11 @@ impl BlobWriter {
 
     /// Whether a sound record of it lies below a committed mark.
     fn is_shared(&mut self, id: &BlobId) -> Result<bool, BlobError> {
-        let segments = self.blobs.segments();
-        let mut damaged = false;
-        for (location, header) in segments.locate_blake3(&id.blake3, false)? {
-            let Ok(header) = header else {
-                damaged = true;
-                continue;
-            };
-            let committed = segments.committed(location.segment).unwrap_or(0);
-            if header.id != *id || location.offset + header.extent() > committed {
-                continue;
-            }
-            if segments.is_verified(location) {
-                return Ok(true);
-            }
-            if segments.read(location, &header)?.is_ok() {
-                segments.set_verified(location);
-                return Ok(true);
-            }
-            damaged = true;
-        }
-        if damaged {
+        let shared = self.blobs.shared(id)?;
+        if shared == Shared::Damaged {
             self.repaired.push(*id);
         }
-        Ok(false)
+        Ok(shared == Shared::Sound)
     }
 
     fn append(&mut self, id: &BlobId, bytes: &[u8], packed: Option<&Packed>) -> Result<(), BlobError> {

@@ -167,16 +167,7 @@ impl Disk {
 
     /// Exchanges two names in one step; `false` if the filesystem cannot, and nothing changed.
     pub fn exchange(&self, a: &str, b: &str) -> Result<bool, DiskError> {
-        match self.rename("exchange", a, b, RenameFlags::EXCHANGE) {
-            Ok(()) => Ok(true),
-            Err(DiskError::Unsupported { .. }) => Ok(false),
-            Err(DiskError::Io { source, .. })
-                if Errno::from_io_error(&source).is_some_and(|errno| errno == Errno::INVAL) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
+        unless_unsupported(self.rename("exchange", a, b, RenameFlags::EXCHANGE))
     }
 
     /// Renames over whatever file lies at the target.
@@ -348,5 +339,19 @@ impl Disk {
             DiskError::Exists { op, .. } => DiskError::Exists { op, path: self.full_path(to) },
             other => other,
         })
+    }
+}
+
+/// Whether a filesystem carried out a call that it need not know.
+pub(super) fn unless_unsupported(done: Result<(), DiskError>) -> Result<bool, DiskError> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(DiskError::Unsupported { .. }) => Ok(false),
+        Err(DiskError::Io { source, .. })
+            if Errno::from_io_error(&source).is_some_and(|errno| errno == Errno::INVAL) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }

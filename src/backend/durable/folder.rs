@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
-use super::resolve::stays_below;
+use super::resolve::{folder_flags, stays_below};
 use super::{Disk, DiskError, Errno, NEVER_WAIT, Names, Stat};
 
 /// A folder below a [`Disk`], held by descriptor. As there, no link is followed.
@@ -25,6 +25,15 @@ impl Disk {
         let fd = self.open_fd(op, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let names = Names::read(fd.as_fd()).map_err(|errno| self.error(op, path, errno))?;
         Ok((Folder { disk: self, path: path.to_owned(), fd }, names))
+    }
+
+    /// Opens a folder without reading its names.
+    ///
+    /// # Errors
+    /// [`DiskError::NotFound`] if there is no such folder.
+    pub fn hold(&self, path: &str) -> Result<Folder<'_>, DiskError> {
+        let fd = self.open_fd("open", path, folder_flags())?;
+        Ok(Folder { disk: self, path: path.to_owned(), fd })
     }
 }
 
@@ -53,6 +62,19 @@ impl Folder<'_> {
         let (file, stat) = self.open("read", name)?;
         let bytes = self.disk.read_open(&self.below(name), &file, &stat, limit)?;
         Ok((bytes, stat))
+    }
+
+    /// As [`Disk::exchange`], of a name in it and one in another folder.
+    pub fn exchange(&self, name: &str, other: &Self, other_name: &str) -> Result<bool, DiskError> {
+        let op = "exchange";
+        self.must_be_one_name(op, name)?;
+        other.must_be_one_name(op, other_name)?;
+        let exchanged = self.disk.call(op, &self.below(name), Some(&other.below(other_name)), 0, || {
+            rustix::io::retry_on_intr(|| {
+                rustix::fs::renameat_with(&self.fd, name, &other.fd, other_name, RenameFlags::EXCHANGE)
+            })
+        });
+        super::change::unless_unsupported(exchanged)
     }
 
     fn open(&self, op: &'static str, name: &str) -> Result<(File, Stat), DiskError> {

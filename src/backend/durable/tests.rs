@@ -168,6 +168,38 @@ fn folder_held_open_gives_regular_files_by_single_names_and_stays_the_folder_ope
         assert!(folder.open_file("secret").unwrap_err().is_not_found());
         assert_eq!(folder.read("file", 5).unwrap().0, b"bytes");
         assert_eq!(disk.folder("in").map(drop).unwrap_err().kind(), DiskErrorKind::Link);
+        assert_eq!(disk.hold("in").map(drop).unwrap_err().kind(), DiskErrorKind::Link);
+    });
+}
+
+#[test]
+fn folders_held_open_exchange_single_names_and_nothing_outside() {
+    both_ways(|root, disk| {
+        for folder in ["one", "other"] {
+            disk.mkdir(folder).unwrap();
+            disk.write_new(&format!("{folder}/x"), folder.as_bytes(), 0o644).unwrap();
+        }
+        let [one, other] = ["one", "other"].map(|name| disk.hold(name).unwrap());
+        if !one.exchange("x", &other, "x").unwrap() {
+            return;
+        }
+        assert_eq!(one.read("x", 9).unwrap().0, b"other");
+        assert_eq!(other.read("x", 9).unwrap().0, b"one");
+        assert!(one.exchange("gone", &other, "x").unwrap_err().is_not_found());
+        assert!(one.exchange("x", &other, "gone").unwrap_err().is_not_found());
+        for name in ["", ".", "..", "../other/x", "a\0b"] {
+            for error in [one.exchange(name, &other, "x"), one.exchange("x", &other, name)] {
+                assert_eq!(error.unwrap_err().kind(), DiskErrorKind::LeavesRoot, "{name:?}");
+            }
+        }
+        // A link is exchanged itself: nothing is reached through it.
+        std::fs::write(root.join("secret"), "secret").unwrap();
+        symlink("../secret", root.join("other/link")).unwrap();
+        assert!(one.exchange("x", &other, "link").unwrap());
+        assert_eq!(std::fs::read(root.join("secret")).unwrap(), b"secret");
+        assert_eq!(other.read("link", 9).unwrap().0, b"other");
+        assert!(disk.hold("gone").map(drop).unwrap_err().is_not_found());
+        assert!(disk.hold("secret").map(drop).unwrap_err().is_not_folder());
     });
 }
 

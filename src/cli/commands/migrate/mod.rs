@@ -82,7 +82,8 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<u8, CliError> {
         left: Vec::new(),
         warned: Left::default(),
     };
-    let options = MigrateOptions { selection, to: args.to, dry_run: args.dry_run };
+    let bytes = args.diff || session.out.json;
+    let options = MigrateOptions { selection, to: args.to, dry_run: args.dry_run, batch: None, bytes };
     let report =
         store.migrate(&options, &mut |row| teller.row(row)).map_err(|error| session.failure(error))?;
     session.end();
