@@ -370,7 +370,17 @@ impl Operation {
         let mut seen = HashSet::new();
         let kept = group.iter().flat_map(|request| &request.kept);
         for blob in kept.filter(|blob| seen.insert(blob.as_slice())) {
-            writer.get_or_insert_with(|| self.store.blobs.writer()).put_small(blob)?;
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                none => {
+                    // As long as nothing is known to be committed, a writer takes up no segment that is there.
+                    if !self.store.blobs.knows_committed() {
+                        self.store.blobs.set_committed(&self.store.committed_marks()?);
+                    }
+                    none.insert(self.store.blobs.writer())
+                }
+            };
+            writer.put_small(blob)?;
         }
         if let Some(writer) = &mut writer {
             all.extend(marks(&writer.flush()?));

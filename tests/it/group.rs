@@ -10,7 +10,7 @@ use strongroom::base::digest::Sha256;
 use strongroom::format::entry::{Entry, EntryKind};
 use strongroom::store::{ErrorKind, Review, Store, StoreError};
 
-use crate::fixture::{self, context, failures};
+use crate::fixture::{self, context, failures, open};
 
 /// Counts the flushes of journal files; may fail one of them.
 #[derive(Default)]
@@ -86,6 +86,19 @@ fn group_of_threads_has_every_acknowledged_note_and_fewer_flushes_than_notes() {
     assert!(flushes < THREADS * ROUNDS / 2, "{flushes} flushes for {} notes", THREADS * ROUNDS);
     let reopened = fixture::open(&folder.path().join("store"));
     assert_eq!(failures(&reopened), Vec::<String>::new());
+}
+
+#[test]
+fn notes_of_one_process_after_the_other_go_to_one_segment() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    fixture::init(&dir);
+    for round in 0..5 {
+        open(&dir).note(&[note(0, round)]).unwrap();
+    }
+    let segments = std::fs::read_dir(dir.join("objects/segments")).unwrap();
+    let is_segment = |name: &std::ffi::OsString| name.to_string_lossy().ends_with(".seg");
+    assert_eq!(segments.map(|entry| entry.unwrap().file_name()).filter(is_segment).count(), 1);
 }
 
 #[test]

@@ -146,6 +146,11 @@ impl LocalBlobs {
         self.segments().set_committed(marks);
     }
 
+    /// Whether [`LocalBlobs::set_committed`] was called yet.
+    pub fn knows_committed(&self) -> bool {
+        self.segments().is_told()
+    }
+
     /// Makes segments durable up to what others wrote there: what can be read of them need not be.
     pub fn make_durable(&self, marks: &[SegmentMark]) -> Result<(), BlobError> {
         for mark in marks {

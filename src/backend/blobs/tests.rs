@@ -187,6 +187,25 @@ fn many_large_blobs_are_flushed_by_one_syncfs() {
 }
 
 #[test]
+fn many_writers_at_once_take_up_the_segments_of_those_before_them() {
+    let (_folder, disk) = disk();
+    let blobs = open(&disk);
+    for round in 0..3 {
+        let mut writers: Vec<BlobWriter> = (0..40)
+            .map(|n| {
+                let mut writer = blobs.writer();
+                writer.put(format!("{round} {n}").as_bytes()).unwrap();
+                writer
+            })
+            .collect();
+        for writer in &mut writers {
+            blobs.set_committed(&writer.flush().unwrap());
+        }
+        assert_eq!(segments::list(&disk).unwrap().len(), 40, "round {round}");
+    }
+}
+
+#[test]
 fn writer_shares_only_what_is_committed_or_its_own() {
     let (_folder, disk) = disk();
     let length = || segments::list(&disk).unwrap().iter().map(|mark| mark.len).sum::<u64>();

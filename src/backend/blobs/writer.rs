@@ -20,8 +20,9 @@ use crate::base::limits;
 /// Up to this many large files are synced one by one, on the descriptors they were written through;
 /// more of them by one syncfs.
 const SYNC_SINGLY: usize = 32;
-/// Unsealed segments that are tried before a new one is made.
-const CLAIMS: usize = 16;
+/// Unsealed segments that are tried before a new one is made: more than there are writers at once, as a rule, since
+/// each new one stays in the head for ever.
+const CLAIMS: usize = 128;
 
 struct OpenSegment {
     number: u32,

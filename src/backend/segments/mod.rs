@@ -168,6 +168,10 @@ impl Segments {
         }
     }
 
+    pub(super) fn is_told(&self) -> bool {
+        self.state().told
+    }
+
     pub(super) fn committed(&self, number: u32) -> Option<u64> {
         self.state().committed.get(&number).copied()
     }
