@@ -237,81 +237,33 @@ impl Index {
         if !self.empty {
             self.put("DELETE FROM problems WHERE job_id = ?1 AND run_id = ?2", [job, run])?;
             self.put("DELETE FROM marks WHERE first_entry = ?1", [at])?;
+            self.put("DELETE FROM run_index WHERE first_entry = ?1", [at])?;
         }
-        let gone = |index: &Self| match index.empty {
-            true => Ok(0),
-            false => index.put("DELETE FROM run_index WHERE first_entry = ?1", [at]),
-        };
         match row {
-            ManifestRow::Bad { code, detail } => {
-                gone(self)?;
-                return self.put_problem(key, code, detail);
-            }
-            ManifestRow::Good { manifest, text, sha256 }
-                if !self.update_manifest(key, at, manifest, text, sha256)? =>
-            {
-                gone(self)?;
-                self.put(
-                    "INSERT INTO run_index VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
-                    params![
-                        at,
-                        job,
-                        run,
-                        manifest.job_ref,
-                        manifest.job_type,
-                        manifest.status,
-                        manifest.inputs_hash,
-                        paths::run_dir(key),
-                        text,
-                        manifest.schema_version,
-                        sha256.to_string(),
-                        manifest.started_at,
-                        manifest.finished_at,
-                    ],
-                )?;
-            }
-            ManifestRow::Good { .. } => {}
-        }
+            ManifestRow::Bad { code, detail } => return self.put_problem(key, code, detail),
+            ManifestRow::Good { manifest, text, sha256 } => self.put(
+                "INSERT INTO run_index VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+                params![
+                    at,
+                    job,
+                    run,
+                    manifest.job_ref,
+                    manifest.job_type,
+                    manifest.status,
+                    manifest.inputs_hash,
+                    paths::run_dir(key),
+                    text,
+                    manifest.schema_version,
+                    sha256.to_string(),
+                    manifest.started_at,
+                    manifest.finished_at,
+                ],
+            )?,
+        };
         if let Some(mark) = mark {
             self.put("INSERT INTO marks VALUES (?1,?2)", params![at, mark])?;
         }
         Ok(())
-    }
-
-    /// A row that is there is changed in its place where all but what a migration changes is the same, so that
-    /// most of the lookup indexes stay as they are. Says whether it was.
-    fn update_manifest(
-        &self,
-        key: &RunKey,
-        at: i64,
-        manifest: &Manifest,
-        text: &str,
-        sha256: &Sha256,
-    ) -> Result<bool, IndexError> {
-        if self.empty {
-            return Ok(false);
-        }
-        let rows = self.put(
-            "UPDATE run_index SET manifest_json = ?8, schema_version = ?9, manifest_sha256 = ?10, started_at = ?11, \
-             finished_at = ?12 WHERE first_entry = ?1 AND job_id = ?2 AND run_id = ?3 AND job_ref IS ?4 \
-             AND job_type IS ?5 AND status IS ?6 AND inputs_hash IS ?7 AND artifact_dir = ?13",
-            params![
-                at,
-                key.job.as_str(),
-                key.run.as_str(),
-                manifest.job_ref,
-                manifest.job_type,
-                manifest.status,
-                manifest.inputs_hash,
-                text,
-                manifest.schema_version,
-                sha256.to_string(),
-                manifest.started_at,
-                manifest.finished_at,
-                paths::run_dir(key),
-            ],
-        )?;
-        Ok(rows == 1)
     }
 
     /// Says that something is wrong with what lies in a run's place.

@@ -124,14 +124,6 @@ impl Change {
     pub fn run(key: RunKey, what: What) -> Self {
         Self::Run { key, what }
     }
-
-    /// The run that changes.
-    fn key(&self) -> Option<&RunKey> {
-        match self {
-            Self::Run { key, .. } => Some(key),
-            Self::Store(_) => None,
-        }
-    }
 }
 
 /// What a change does.

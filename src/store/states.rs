@@ -107,18 +107,6 @@ impl States {
         Ok(answer)
     }
 
-    /// Asks for the states of runs that are about to change, and holds them.
-    pub fn hold<'k>(&mut self, keys: impl Iterator<Item = &'k RunKey>) -> Result<(), StoreError> {
-        self.at_once(|states| {
-            for key in keys {
-                if let Some(state) = states.get(key)? {
-                    states.overlay.insert(key.clone(), state);
-                }
-            }
-            Ok(())
-        })?
-    }
-
     /// A run's state; `None` when it is not in the log.
     pub fn get(&mut self, key: &RunKey) -> Result<Option<RunState>, StoreError> {
         if let Some(state) = self.overlay.get(key) {

@@ -43,10 +43,6 @@ impl Operation {
     /// others are looked at again without.
     pub(super) fn fill_group(&mut self, first: u64, group: &[Request]) -> Result<Filled, StoreError> {
         let mut failed: Vec<Option<StoreError>> = group.iter().map(|_| None).collect();
-        let rewritten = |change: &Change| matches!(change, Change::Run { what: What::Rewrite { .. }, .. });
-        if group.iter().any(|request| request.changes.len() > 1 && request.changes.iter().all(rewritten)) {
-            self.states()?.hold(group.iter().flat_map(|request| &request.changes).filter_map(Change::key))?;
-        }
         loop {
             match self.try_fill_group(first, group, &failed)? {
                 Ok(mut filled) => {
