@@ -5,11 +5,13 @@
 //! frame with one fsync, applied, settled into bundles, and its frame retired. Threads that commit at
 //! the same time share the frame (`group`). Recovery runs the same steps from the frame alone.
 
+mod author;
 mod fill;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+pub(super) use self::author::{Author, Stager};
 use self::fill::{Entered, Filled};
 use super::apply::{Foreign, Target};
 use super::group::{Answer, Done, Request, everybodys};
@@ -18,10 +20,8 @@ use super::stage::{Leftovers, Stage};
 use super::states::States;
 use super::{Conflict, Store, StoreError};
 use crate::backend::{BlobWriter, FileLock, SegmentMark};
-use crate::base::clock::Clock;
 use crate::base::digest::Sha256;
 use crate::base::id::{OperationId, RunId, RunKey};
-use crate::format::actor::{Actor, Reason};
 use crate::format::batch::{Batch, Mark};
 use crate::format::entry::{Entry, EntryKind, PackRef};
 use crate::format::head::Head;
@@ -36,72 +36,6 @@ pub(super) struct Operation {
     states: Option<States>,
     /// The log that the states are to be brought up to before they are asked.
     behind: Option<Arc<Head>>,
-}
-
-/// In whose name entries are made: what all entries of one batch of an operation have in common.
-#[derive(Clone)]
-pub(super) struct Author {
-    id: OperationId,
-    batch: u64,
-    actor: Kept,
-    reason: Option<Kept>,
-}
-
-/// Begins the batches of an operation.
-pub(super) struct Stager {
-    store: Store,
-    author: Author,
-}
-
-impl Stager {
-    /// Begins the next batch.
-    pub fn stage(&mut self) -> Result<Stage, StoreError> {
-        self.author.batch += 1;
-        let mut stage = Stage::begin(&self.store, &self.author.id, self.author.batch)?;
-        for blob in self.author.blobs() {
-            stage.keep(blob)?;
-        }
-        Ok(stage)
-    }
-}
-
-/// A blob and its digest.
-#[derive(Clone)]
-struct Kept {
-    bytes: Arc<[u8]>,
-    digest: Sha256,
-}
-
-impl Kept {
-    fn new(bytes: Vec<u8>) -> Self {
-        Self { digest: Sha256::of(&bytes), bytes: bytes.into() }
-    }
-}
-
-impl Author {
-    /// An entry with nothing but its head.
-    fn entry(&self, kind: EntryKind, clock: &dyn Clock) -> Entry {
-        let mut entry = Entry::new(kind, clock.now(), self.actor.digest, self.id, self.batch);
-        entry.reason = self.reason.as_ref().map(|reason| reason.digest);
-        entry
-    }
-
-    #[cfg(test)]
-    pub fn sample() -> Self {
-        let actor = Kept::new(Actor::declared("a@b", [1; 16]).to_bytes());
-        Self { id: OperationId::new(1, [2; 10]), batch: 1, actor, reason: None }
-    }
-
-    #[cfg(test)]
-    pub fn sample_entry(&self, kind: EntryKind) -> Entry {
-        let time = crate::base::clock::Moment::from_millis(0);
-        Entry::new(kind, time, self.actor.digest, self.id, self.batch)
-    }
-
-    /// The blobs that its entries name.
-    fn blobs(&self) -> impl Iterator<Item = &[u8]> {
-        [Some(&self.actor), self.reason.as_ref()].into_iter().flatten().map(|kept| &*kept.bytes)
-    }
 }
 
 /// One change of a batch.
@@ -198,7 +132,7 @@ impl Operation {
             let store = store.clone();
             let mut session = Session::open(&store)?;
             let found = std::mem::take(&mut session.foreign);
-            operation.author.batch += 1;
+            operation.author.next_batch();
             let author = operation.author.clone();
             operation.note_foreign(&mut session, &author, &found)?;
             drop(session);
@@ -212,20 +146,8 @@ impl Operation {
     /// finished when this one commits.
     pub fn tell_only(store: &Store) -> Result<Self, StoreError> {
         store.config.check_writable()?;
-        let clock = &store.context.clock;
-        let random = clock.random();
-        let mut tail = [0u8; 10];
-        tail.copy_from_slice(&random[..10]);
-        let millis = u64::try_from(clock.now().millis()).unwrap_or(0);
-        let id = OperationId::new(millis, tail);
-        let actor = Actor::declared(&store.context.actor, clock.random());
-        let reason = store.context.reason.as_deref().map(|text| Reason::new(text, clock.random()));
-        let author = Author {
-            id,
-            batch: 0,
-            actor: Kept::new(actor.to_bytes()),
-            reason: reason.map(|reason| Kept::new(reason.to_bytes())),
-        };
+        let author = Author::new(&store.context);
+        let id = author.id();
         Ok(Self { store: store.clone(), id, author, states: None, behind: None })
     }
 
@@ -245,14 +167,12 @@ impl Operation {
 
     /// Begins the next batch.
     pub fn stage(&mut self) -> Result<Stage, StoreError> {
-        let mut stager = self.stager();
-        self.author.batch += 1;
-        stager.stage()
+        self.author.stage(&self.store)
     }
 
     /// For another thread, which begins all further batches while this one commits.
     pub fn stager(&self) -> Stager {
-        Stager { store: self.store.clone(), author: self.author.clone() }
+        Stager::new(&self.store, &self.author)
     }
 
     /// An entry of this operation, with nothing but its head.
@@ -279,7 +199,7 @@ impl Operation {
         marks: Vec<Mark>,
         changes: Vec<Change>,
     ) -> Result<(Vec<Result<Committed, Conflict>>, Leftovers), StoreError> {
-        self.author.batch = stage.number();
+        self.author.goes_on(stage.number());
         let answers = self.submit(Vec::new(), marks, changes)?;
         Ok((answers, stage.end()))
     }
@@ -291,7 +211,7 @@ impl Operation {
         mut kept: Vec<Vec<u8>>,
         changes: Vec<Change>,
     ) -> Result<Vec<Result<Committed, Conflict>>, StoreError> {
-        self.author.batch += 1;
+        self.author.next_batch();
         kept.extend(self.author.blobs().map(<[u8]>::to_vec));
         self.submit(kept, Vec::new(), changes)
     }

@@ -1,29 +1,21 @@
-//! Migrating manifests: read and decided by the pack on all cores, while what came before is committed in
-//! batches (`write`).
+//! Migrating manifests: read and decided by the pack on all cores (`plan`), while what came before is
+//! committed in batches (`write`).
 
+mod plan;
 mod write;
 
-use std::collections::HashMap;
 use std::sync::mpsc::channel;
 
-use rayon::prelude::*;
-
-use super::adopt::read_facts;
+use self::plan::Planner;
+use self::write::{Batches, Ready};
 use super::ahead::{ahead, in_order};
-use super::carry::deprecated;
 use super::commit::Operation;
 use super::scan::RunsOnDisk;
 use super::stage::Leftovers;
 use super::{Store, StoreError};
-use crate::base::digest::Sha256;
 use crate::base::id::{JobId, OperationId, RunKey};
-use crate::base::json;
-use crate::base::limits;
 use crate::carrier::shape_of;
-use crate::format::manifest::{Manifest, ManifestError};
-use crate::format::paths;
-use crate::schema::{Detection, Facts, FileFact, Outcome, Pack, Rewrite, Stamp};
-use write::{Batches, Ready};
+use crate::schema::{Detection, Pack};
 
 /// Which manifests to migrate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -139,13 +131,43 @@ impl Tally<'_> {
         }
         self.store.context.progress.at(self.report.found, self.total);
     }
-}
 
-/// A manifest's plan, with its bytes.
-enum Plan {
-    Rewrite(Box<Rewrite>, Vec<u8>),
-    Current(Vec<u8>),
-    Leave(Verdict),
+    /// Only tells of what was planned.
+    fn tell(&mut self, planned: Vec<Ready>) -> Result<(), StoreError> {
+        self.interrupted()?;
+        self.rows(planned.into_iter().map(|ready| ready.row).collect());
+        Ok(())
+    }
+
+    /// Commits batch after batch: the next is planned and staged while one is committed. Gives the operation,
+    /// if there was anything to write.
+    fn write(
+        &mut self,
+        pack: &Pack,
+        options: &MigrateOptions,
+        planned: impl Iterator<Item = Result<Vec<Ready>, StoreError>> + Send,
+    ) -> Result<Option<Operation>, StoreError> {
+        let mut operation: Option<Operation> = None;
+        let (to_remove, removed) = channel::<Leftovers>();
+        std::thread::scope(|scope| {
+            // What was staged goes while the next batch is committed.
+            scope.spawn(|| removed.into_iter().for_each(drop));
+            let planned = ahead(scope, 1, planned);
+            for batch in ahead(scope, 0, Batches::new(self.store, pack, options, planned)) {
+                self.interrupted()?;
+                let (rows, leftovers) = batch?.commit(&mut operation, self.store, pack)?;
+                self.rows(rows);
+                if let Some(leftovers) = leftovers {
+                    let _ = to_remove.send(leftovers);
+                }
+                if operation.is_some() {
+                    self.store.context.progress.committed(self.store)?;
+                }
+            }
+            drop(to_remove);
+            Ok(operation)
+        })
+    }
 }
 
 impl Store {
@@ -165,138 +187,23 @@ impl Store {
             Selection::Job(job) => RunsOnDisk::these(self.runs_of_job(job)?),
             Selection::Runs(runs) => RunsOnDisk::these(runs.clone()),
         };
-        let index = self.index()?;
+        let planner = Planner { store: self, pack, target: &target, dry_run: options.dry_run };
         let report = MigrateReport { target: target.clone(), ..MigrateReport::default() };
         let mut tally = Tally { store: self, total, report, each };
-        let target = &target;
+        let index = self.index()?;
         // The next are planned while these are told or written.
-        let plan = move |keys: Result<Vec<RunKey>, StoreError>| -> Result<Vec<Ready>, StoreError> {
-            let keys = keys?;
-            let stamp = Stamp { applied_at: self.context.clock.now() };
-            let mut files = index.file_lists(&keys)?;
-            // What came in since the index was opened is in one that is opened now.
-            let missing: Vec<RunKey> = keys.iter().filter(|key| !files.contains_key(key)).cloned().collect();
-            if !missing.is_empty() {
-                files.extend(self.index()?.file_lists(&missing)?);
-            }
-            let ready = |key: RunKey| match self.plan_migration(&key, &files, pack, target, &stamp) {
-                Plan::Leave(verdict) => Ready::left(key, verdict, Vec::new()),
-                Plan::Current(bytes) => Ready::left(key, Verdict::Current, deprecated(pack, &bytes)),
-                Plan::Rewrite(rewrite, before) => {
-                    let warnings = deprecated(pack, &rewrite.bytes);
-                    if options.dry_run {
-                        Ready::told(key, *rewrite, before, warnings)
-                    } else {
-                        Ready::to_write(self, key, *rewrite, before, warnings)
-                    }
-                }
-            };
-            Ok(keys.into_par_iter().map(ready).collect())
-        };
-        let pieces = runs.by(PLANNED_RUNS);
+        let planned = runs.by(PLANNED_RUNS).map(move |keys| planner.piece(&index, keys?));
         if options.dry_run {
-            in_order(pieces, plan, |planned| {
-                tally.interrupted()?;
-                tally.rows(planned?.into_iter().map(|ready| ready.row).collect());
-                Ok::<(), StoreError>(())
-            })?;
+            in_order(planned, |piece| piece, |piece| tally.tell(piece?))?;
             return Ok(tally.report);
         }
-        let mut operation: Option<Operation> = None;
-        let (to_remove, removed) = channel::<Leftovers>();
-        std::thread::scope(|scope| {
-            // What was staged goes while the next batch is committed.
-            scope.spawn(|| removed.into_iter().for_each(drop));
-            let planned = ahead(scope, 1, pieces.map(plan));
-            for batch in ahead(scope, 0, Batches::new(self, pack, options, planned)) {
-                tally.interrupted()?;
-                let (rows, leftovers) = batch?.commit(&mut operation, self, pack)?;
-                tally.rows(rows);
-                if let Some(leftovers) = leftovers {
-                    let _ = to_remove.send(leftovers);
-                }
-                if operation.is_some() {
-                    self.context.progress.committed(self)?;
-                }
-            }
-            drop(to_remove);
-            Ok::<(), StoreError>(())
-        })?;
+        let operation = tally.write(pack, options, planned)?;
         let mut report = tally.report;
         if let Some(operation) = operation {
             report.operation = (report.migrated > 0).then_some(operation.id);
             operation.end();
         }
         Ok(report)
-    }
-
-    fn plan_migration(
-        &self,
-        key: &RunKey,
-        files: &HashMap<RunKey, Sha256>,
-        pack: &Pack,
-        target: &str,
-        stamp: &Stamp,
-    ) -> Plan {
-        let bytes = match self.disk.read(&paths::manifest(key), limits::JSON_BYTES as u64) {
-            Ok(bytes) => bytes,
-            Err(error) => return Plan::Leave(Verdict::Unreadable(error.to_string())),
-        };
-        // It is scanned, and its shape told, once for all that follows.
-        let doc = match json::scan(&bytes).map_err(ManifestError::from) {
-            Ok(doc) => doc,
-            Err(error) => return Plan::Leave(Verdict::Unreadable(error.to_string())),
-        };
-        if let Err(error) = Manifest::check(&doc) {
-            return Plan::Leave(Verdict::Unreadable(error.to_string()));
-        }
-        let told = pack.tell(&doc);
-        let facts = match files.get(key) {
-            None => {
-                let why = "the log does not have it; adopt takes runs in".to_owned();
-                return Plan::Leave(Verdict::Refused(why));
-            }
-            // The facts are read only for a document that is on its way somewhere.
-            Some(_) if is_at(told.detection(), target) => Facts::default(),
-            Some(files) => match self.migration_facts(key, files, pack) {
-                Ok(facts) => facts,
-                Err(error) => return Plan::Leave(Verdict::Refused(error.to_string())),
-            },
-        };
-        match pack.migrate_told(told, Some(target), &facts, Some(stamp)) {
-            Outcome::Current { .. } => Plan::Current(bytes),
-            Outcome::Refused(why) => Plan::Leave(Verdict::Refused(why.to_string())),
-            Outcome::Rewrite(rewrite) => Plan::Rewrite(Box::new(rewrite), bytes),
-        }
-    }
-
-    /// The side facts of a run: its files as the log has them, so that a file edited in place does
-    /// not find its way into a manifest.
-    pub(super) fn migration_facts(
-        &self,
-        key: &RunKey,
-        files: &Sha256,
-        pack: &Pack,
-    ) -> Result<Facts, StoreError> {
-        let files: Vec<FileFact> = self
-            .file_list(files)?
-            .iter()
-            .filter_map(|file| {
-                let blob = file.blob()?;
-                Some(FileFact { path: file.path.to_string(), sha256: blob.sha256, bytes: blob.bytes })
-            })
-            .collect();
-        // What the run does not have by the log is not looked for.
-        let listed = |path: &str| files.iter().any(|file| file.path == path);
-        let facts = read_facts(&self.disk, &paths::run_dir(key), pack, &files, listed);
-        for (path, bytes) in &facts.contents {
-            let logged = files.iter().find(|file| file.path == *path).map(|file| file.sha256);
-            if logged != Some(Sha256::of(bytes)) {
-                let why = format!("{path} is not what was recorded; strongroom restore {key} {path}");
-                return Err(StoreError::BadRun { run: key.to_string(), why });
-            }
-        }
-        Ok(facts)
     }
 }
 

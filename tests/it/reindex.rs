@@ -374,6 +374,25 @@ fn index_of_others_is_built_from_nothing() {
     assert_eq!(other.query("SELECT count(*) FROM runs WHERE job_id = 'job-c'").unwrap().rows.len(), 1);
 }
 
+/// A command that goes on from the index meets the planted row where its own entry is to go.
+#[test]
+fn index_with_a_row_of_an_entry_that_the_log_does_not_have_is_made_anew() {
+    let world = World::new();
+    world.adopt("a", "1.1.0");
+    let index = world.path("index.sqlite");
+    let rows = |what: &str| format!("{:?}", world.store.query(what).unwrap().rows);
+    assert_eq!(rows("SELECT max(entry) FROM entries"), "[[Integer(1)]]");
+    sql(&index, "INSERT INTO entries VALUES (2,'planted','',NULL,NULL,NULL,'',1,NULL,NULL,'',NULL)");
+    world.adopt("b", "1.1.0");
+    assert_eq!(rows("SELECT count(*) FROM entries WHERE kind = 'planted'"), "[[Integer(0)]]");
+    assert_eq!(rows("SELECT count(*) FROM run_index"), "[[Integer(2)]]");
+    assert_eq!(world.store.reindex().unwrap().read, Some(0), "it is up to date");
+    assert_eq!(world.dump(), {
+        world.store.reindex_anew().unwrap();
+        world.dump()
+    });
+}
+
 fn sql(index: &std::path::Path, sql: &str) {
     rusqlite::Connection::open(index).unwrap().execute_batch(sql).unwrap();
 }

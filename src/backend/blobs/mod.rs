@@ -17,6 +17,8 @@ mod prepared;
 #[cfg(test)]
 mod tests;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 use std::collections::HashSet;
 use std::io::{self, Read, Write};

@@ -143,7 +143,7 @@ impl Operation {
             Change::Run { key, what } => (key, what),
             Change::Store(entry) => {
                 let mut entry = entry.clone();
-                entry.batch = author.batch;
+                entry.batch = author.batch();
                 // Like those of runs, it is stamped when it gets its place.
                 entry.time = self.store.context.clock.now();
                 return Ok(Ok(entry));

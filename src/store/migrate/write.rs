@@ -83,7 +83,8 @@ pub(super) struct Batch {
 /// Stages what was planned as it comes: for a thread of its own, while another commits the batch before.
 pub(super) struct Batches<'a, I> {
     store: &'a Store,
-    pack: &'a Pack,
+    /// The pack that decided, as entries name it.
+    pack: PackRef,
     /// Manifests of a batch.
     most: usize,
     /// Whether the bytes are kept for the rows.
@@ -95,9 +96,11 @@ pub(super) struct Batches<'a, I> {
 }
 
 impl<'a, I: Iterator<Item = Result<Vec<Ready>, StoreError>>> Batches<'a, I> {
-    pub fn new(store: &'a Store, pack: &'a Pack, options: &MigrateOptions, planned: I) -> Self {
+    pub fn new(store: &'a Store, pack: &Pack, options: &MigrateOptions, planned: I) -> Self {
         let most = options.batch.unwrap_or(limits::BATCH_CHANGES).clamp(1, limits::BATCH_CHANGES);
         let with_bytes = options.bytes;
+        let (name, version) = (pack.name().to_owned(), pack.version().to_owned());
+        let pack = PackRef { name, version, digest: pack.digest() };
         Self { store, pack, most, with_bytes, planned, piece: Vec::new().into_iter(), stager: None }
     }
 
@@ -155,17 +158,12 @@ impl<'a, I: Iterator<Item = Result<Vec<Ready>, StoreError>>> Batches<'a, I> {
             stage.keep_prepared(preserved)?;
         }
         let staged = stage.revision_prepared(&after)?;
-        let pack = PackRef {
-            name: self.pack.name().to_owned(),
-            version: self.pack.version().to_owned(),
-            digest: self.pack.digest(),
-        };
         let what = What::Rewrite {
             kind: EntryKind::Migrated,
             before: before.id().sha256,
             after: after.id().sha256,
             staged,
-            route: Some(Route { path: row.path.clone(), pack }),
+            route: Some(Route { path: row.path.clone(), pack: self.pack.clone() }),
             preserved: preserved.map(|preserved| preserved.id().sha256),
         };
         row.bytes = self.with_bytes.then(|| (before.into_bytes(), after.into_bytes()));
