@@ -21,24 +21,25 @@ struct Row {
 }
 
 /// Grows a store to that many runs and prints the rows.
-pub fn run(work: &Path, runs: usize) {
+pub fn run(work: &Path, runs: usize, cold: bool) {
     let (piece, store) = ((runs / PIECES).max(1), work.join("store"));
     measure::strongroom(&["init"], &store).measure();
     let mut one = String::new();
     let mut grow = |seed: usize| {
         let tree = tempfile::tempdir().expect("a temporary folder");
         one = workload::manifests(tree.path(), piece, seed as u64);
-        measure::settle();
+        settle(cold);
         let cost = measure::strongroom(&["adopt", tree.path().to_str().expect("text")], &store).measure();
+        eprintln!("adopt of {piece}: {:.1} s, CPU {:.1} s, {:.0} MiB", cost.wall, cost.cpu, cost.peak_mib);
         drop(tree);
         measure::settle();
         (Row { name: "adopt, of a tenth of all", cost, runs: piece }, one.clone())
     };
     let (first, one) = grow(0);
-    let few = measured(&store, first, &one, piece, piece);
+    let few = measured(&store, first, &one, piece, piece, cold);
     (1..PIECES - 1).for_each(|seed| drop(grow(seed)));
     let (last, one) = grow(PIECES - 1);
-    let many = measured(&store, last, &one, piece * PIECES, piece * (PIECES - 1));
+    let many = measured(&store, last, &one, piece * PIECES, piece * (PIECES - 1), cold);
     println!(
         "{:<28} {:>9} {:>9} {:>9} {:>9} {:>6} {:>6} {:>7} {:>7}",
         "us of a run; MiB",
@@ -68,12 +69,18 @@ pub fn run(work: &Path, runs: usize) {
     }
 }
 
+/// What was written is on the disk; `cold`: and nothing of it in memory.
+fn settle(cold: bool) {
+    if cold { measure::empty_page_cache() } else { measure::settle() }
+}
+
 /// Every command once. `migrated` of the runs are not migrated yet.
-fn measured(store: &Path, adopted: Row, one: &str, all: usize, migrated: usize) -> Vec<Row> {
+fn measured(store: &Path, adopted: Row, one: &str, all: usize, migrated: usize, cold: bool) -> Vec<Row> {
     let mut rows = vec![adopted];
     let mut take = |name, args: &[&str], runs| {
+        settle(cold);
         let cost = measure::strongroom(args, store).measure();
-        eprintln!("{name} of {all}: {:.1} s, {:.0} MiB", cost.wall, cost.peak_mib);
+        eprintln!("{name} of {all}: {:.1} s, CPU {:.1} s, {:.0} MiB", cost.wall, cost.cpu, cost.peak_mib);
         rows.push(Row { name, cost, runs });
     };
     take("migrate, dry run", &["migrate", "--dry-run", "--quiet"], all);

@@ -33,7 +33,7 @@ struct Plan {
 
 const HELP: &str = "\
 cargo bench --bench store -- [--manifests N] [--scale N] [--rounds N] [--only WORD] [--dir DIR] [--peers] [--cold]
-cargo bench --bench store -- --growth N [--dir DIR]
+cargo bench --bench store -- --growth N [--dir DIR] [--cold]
   --manifests N   manifests in M (20000)
   --scale N       divide the sizes of W1, W2 and W3 by N (10)
   --rounds N      rounds, of which the median counts (5)
@@ -75,7 +75,7 @@ fn main() {
     }
     let work = tempfile::Builder::new().prefix("strongroom-bench").tempdir_in(&plan.dir).expect("a folder");
     if let Some(runs) = plan.growth {
-        return growth::run(work.path(), runs);
+        return growth::run(work.path(), runs, plan.cold);
     }
     println!(
         "M = {} manifests; W1 to W3 divided by {}; median of {} rounds; {} cores; {}{}",

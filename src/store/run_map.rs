@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 
 use super::log::LogView;
 use super::{Store, StoreError};
+use crate::backend::durable::{Appender, Disk, DiskError};
 use crate::base::digest::Sha256;
 use crate::base::id::RunKey;
 use crate::format::entry::{Entry, EntryKind, MapRef};
@@ -26,6 +27,8 @@ use crate::plan::replay::{self, Replay, map_key};
 /// A file is written anew when it is larger than this and than [`DEAD`] times what the tree needs.
 const SMALL: u64 = 1 << 20;
 const DEAD: u64 = 3;
+/// The most bytes that a copy of the whole tree holds. Few in unoptimized builds, so that tests come to that too.
+const COPY_HOLDS: usize = if cfg!(debug_assertions) { 100 } else { 64 << 10 };
 /// How much is read at once: records of one batch lie together, the sides before their node.
 const WINDOW: u64 = 1024;
 
@@ -38,7 +41,10 @@ pub(super) fn map_leaf(entry: &Entry, leaf: &Sha256) -> Option<MapLeaf> {
 /// The records of one file and those that are to be added to it.
 struct Nodes {
     path: String,
+    /// The file as it was opened; none for one that is still to be made.
     file: Option<File>,
+    /// The file while records are added to it.
+    out: Option<Appender>,
     end: u64,
     new: Vec<u8>,
     window: (u64, Vec<u8>),
@@ -46,7 +52,8 @@ struct Nodes {
 
 impl Nodes {
     fn fresh(number: u64) -> Self {
-        Self { path: paths::run_map(number), file: None, end: 0, new: Vec::new(), window: (0, Vec::new()) }
+        let path = paths::run_map(number);
+        Self { path, file: None, out: None, end: 0, new: Vec::new(), window: (0, Vec::new()) }
     }
 
     /// The file that a head names; `None` where there is none.
@@ -58,7 +65,39 @@ impl Nodes {
             Err(error) => return Err(error.into()),
         };
         let Ok(end) = file.metadata().map(|meta| meta.len()) else { return Ok(None) };
-        Ok(Some(Self { path, file: Some(file), end, new: Vec::new(), window: (0, Vec::new()) }))
+        Ok(Some(Self { path, file: Some(file), out: None, end, new: Vec::new(), window: (0, Vec::new()) }))
+    }
+
+    /// Adds to the file what is held, which is not durable by that.
+    fn spill(&mut self, disk: &Disk) -> Result<(), DiskError> {
+        let out = match &mut self.out {
+            Some(out) => out,
+            none if self.file.is_some() => none.insert(disk.append_existing(&self.path)?),
+            none => {
+                for made in disk.mkdir_all(paths::RUN_MAP)? {
+                    disk.sync_dir(made.rsplit_once('/').map_or("", |(parent, _)| parent))?;
+                }
+                disk.discard(&self.path)?;
+                none.insert(disk.append_new(&self.path)?)
+            }
+        };
+        out.write_at_end(&self.new)?;
+        self.end += self.new.len() as u64;
+        self.new.clear();
+        Ok(())
+    }
+
+    /// Makes durable what was put in since it was opened; says whether that was anything.
+    fn make_durable(&mut self, disk: &Disk) -> Result<bool, DiskError> {
+        if !self.new.is_empty() {
+            self.spill(disk)?;
+        }
+        let Some(mut out) = self.out.take() else { return Ok(false) };
+        out.sync()?;
+        if self.file.is_none() {
+            disk.sync_dir(paths::RUN_MAP)?;
+        }
+        Ok(true)
     }
 
     fn record(&mut self, at: u64) -> Option<MapNode> {
@@ -71,7 +110,8 @@ impl Nodes {
         if !inside(&self.window) {
             let start = at.saturating_sub(WINDOW);
             let mut bytes = vec![0; usize::try_from(at + wanted - start).ok()?];
-            self.file.as_ref()?.read_exact_at(&mut bytes, start).ok()?;
+            let file = self.out.as_ref().map(Appender::file).or(self.file.as_ref())?;
+            file.read_exact_at(&mut bytes, start).ok()?;
             self.window = (start, bytes);
         }
         MapNode::read(&self.window.1[usize::try_from(at - self.window.0).ok()?..])
@@ -218,35 +258,20 @@ impl RunMap {
         let len = self.nodes.end + self.nodes.new.len() as u64;
         if self.nodes.file.is_some() && len > SMALL.max(DEAD * needed) {
             let number = store.next_run_map_file(self.number)?;
-            match copy_live(&mut self.nodes, top, Nodes::fresh(number)) {
+            match copy_live(&store.disk, &mut self.nodes, top, Nodes::fresh(number)) {
                 Ok(copied) => {
                     self.number = number;
                     (self.nodes, top) = copied;
                 }
-                Err(_) => {
+                Err(StoreError::LogDamaged { .. }) => {
                     self.rebuild(store)?;
                     top = self.top.unwrap_or(top);
                 }
+                Err(error) => return Err(error),
             }
             self.top = Some(top);
         }
-        let disk = &store.disk;
-        if !self.nodes.new.is_empty() {
-            let fresh = self.nodes.file.is_none();
-            let mut file = if fresh {
-                for made in disk.mkdir_all(paths::RUN_MAP)? {
-                    disk.sync_dir(made.rsplit_once('/').map_or("", |(parent, _)| parent))?;
-                }
-                disk.discard(&self.nodes.path)?;
-                disk.append_new(&self.nodes.path)?
-            } else {
-                disk.append_existing(&self.nodes.path)?
-            };
-            file.write_at_end(&self.nodes.new)?;
-            file.sync()?;
-            if fresh {
-                disk.sync_dir(paths::RUN_MAP)?;
-            }
+        if self.nodes.make_durable(&store.disk)? {
             let opened = Nodes::open(store, self.number)?;
             self.nodes = opened.ok_or_else(|| StoreError::LogDamaged {
                 place: paths::run_map(self.number),
@@ -264,20 +289,30 @@ impl RunMap {
 }
 
 /// Copies a tree into a new file, its sides before each node.
-fn copy_live(from: &mut Nodes, top: Link, mut to: Nodes) -> Result<(Nodes, Link), StoreError> {
-    fn copy(from: &mut Nodes, to: &mut Nodes, link: Link, above: u16) -> Result<Link, StoreError> {
+fn copy_live(disk: &Disk, from: &mut Nodes, top: Link, mut to: Nodes) -> Result<(Nodes, Link), StoreError> {
+    fn copy(
+        disk: &Disk,
+        from: &mut Nodes,
+        to: &mut Nodes,
+        link: Link,
+        above: u16,
+    ) -> Result<Link, StoreError> {
         let node = match from.read(&link)? {
             MapNode::Inner { bit, .. } if u16::from(bit) < above => return Err(from.misplaced(&link)),
             MapNode::Inner { bit, zero, one } => {
                 let below = u16::from(bit) + 1;
-                let (zero, one) = (copy(from, to, zero, below)?, copy(from, to, one, below)?);
+                let (zero, one) = (copy(disk, from, to, zero, below)?, copy(disk, from, to, one, below)?);
                 MapNode::Inner { bit, zero, one }
             }
             leaf => leaf,
         };
-        Ok(Link { hash: link.hash, at: to.put(&node) })
+        let at = to.put(&node);
+        if to.new.len() >= COPY_HOLDS {
+            to.spill(disk)?;
+        }
+        Ok(Link { hash: link.hash, at })
     }
-    let top = copy(from, &mut to, top, 0)?;
+    let top = copy(disk, from, &mut to, top, 0)?;
     Ok((to, top))
 }
 

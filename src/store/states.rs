@@ -101,10 +101,21 @@ impl States {
 
     /// Asks for several runs under one lock of the index; `ask` waits for nothing else.
     pub fn at_once<T>(&mut self, ask: impl FnOnce(&mut Self) -> T) -> Result<T, StoreError> {
-        self.index.begin_reading()?;
+        self.hold()?;
         let answer = ask(self);
-        self.index.end_reading()?;
+        self.let_go()?;
         Ok(answer)
+    }
+
+    /// Keeps the index from being brought up to date until [`States::let_go`]: to ask for each run alone, under a
+    /// lock of its own, takes longer than the answers. Only for what waits for nothing else.
+    pub fn hold(&self) -> Result<(), StoreError> {
+        Ok(self.index.begin_reading()?)
+    }
+
+    /// Lets go of what [`States::hold`] holds.
+    pub fn let_go(&self) -> Result<(), StoreError> {
+        Ok(self.index.end_reading()?)
     }
 
     /// A run's state; `None` when it is not in the log.

@@ -292,16 +292,21 @@ fn run_map_begins_with_the_next_batch_of_a_store_made_before_it() {
     assert_eq!(failures(&store), Vec::<String>::new());
 }
 
+/// As many batches leave the file of nodes: far longer than the tree needs.
+pub fn grow_run_map(dir: &Path) -> usize {
+    let nodes = dir.join("audit/runs/00000001");
+    let mut bytes = std::fs::read(&nodes).unwrap();
+    let live = bytes.len();
+    bytes.resize(2 << 20, 0);
+    std::fs::write(&nodes, &bytes).unwrap();
+    live
+}
+
 #[test]
 fn run_map_file_is_written_anew_when_most_of_it_is_dead() {
     let root = tempfile::tempdir().unwrap();
     let dir = world(root.path());
-    let nodes = dir.join("audit/runs/00000001");
-    let mut bytes = std::fs::read(&nodes).unwrap();
-    // As many batches leave it: far more than the tree needs.
-    let live = bytes.len();
-    bytes.resize(2 << 20, 0);
-    std::fs::write(&nodes, &bytes).unwrap();
+    let live = grow_run_map(&dir);
     let store = open(&dir);
     assert_eq!(failures(&store), Vec::<String>::new());
     fixture::run_with_snapshots(&root.path().join("more"), "job-m", "1.1.0", "one");

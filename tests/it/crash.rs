@@ -168,6 +168,13 @@ fn crash_at_any_call_of_migrate_leaves_each_manifest_old_or_new() {
 }
 
 #[test]
+fn crash_at_any_call_while_the_run_map_is_written_anew_leaves_one_that_is_whole() {
+    sweep_both("migrate, the run map anew", &|store| _ = crate::audit::grow_run_map(store), &|store, _| {
+        migrate(store).map(drop)
+    });
+}
+
+#[test]
 fn crash_at_any_call_of_migrate_in_batches_leaves_each_manifest_old_or_new() {
     // The next is staged, and what was staged of the last goes, while one is committed.
     let options = MigrateOptions { batch: Some(1), ..MigrateOptions::default() };

@@ -30,6 +30,9 @@ pub const INDEX: &str = "objects/segments/index";
 /// Most segment files held open for reading at once.
 const OPEN_FILES: usize = 64;
 
+/// The most records of which it is held that they were read and hashed.
+const VERIFIED_HELD: usize = 1 << 16;
+
 /// A segment and how much of it is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentMark {
@@ -194,7 +197,12 @@ impl Segments {
     }
 
     pub(super) fn set_verified(&self, location: Location) {
-        self.state().verified.insert(location);
+        let mut state = self.state();
+        if state.verified.len() >= VERIFIED_HELD {
+            // They are only read again.
+            state.verified.clear();
+        }
+        state.verified.insert(location);
     }
 
     /// Records that state this SHA-256, the ones that can be read at all first seen first. `fresh`

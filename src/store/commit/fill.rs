@@ -7,6 +7,7 @@ use crate::format::paths;
 use crate::plan::replay;
 use crate::store::group::Request;
 use crate::store::session::Session;
+use crate::store::states::States;
 use crate::store::{Conflict, StoreError};
 
 /// A group's changes as entries.
@@ -44,7 +45,11 @@ impl Operation {
     pub(super) fn fill_group(&mut self, first: u64, group: &[Request]) -> Result<Filled, StoreError> {
         let mut failed: Vec<Option<StoreError>> = group.iter().map(|_| None).collect();
         loop {
-            match self.try_fill_group(first, group, &failed)? {
+            // Where this fails for everybody the view goes, and its lock with it.
+            self.states.as_ref().map_or(Ok(()), States::hold)?;
+            let tried = self.try_fill_group(first, group, &failed)?;
+            self.states.as_ref().map_or(Ok(()), States::let_go)?;
+            match tried {
                 Ok(mut filled) => {
                     for (answer, error) in filled.answers.iter_mut().zip(failed) {
                         if let Some(error) = error {
